@@ -1,0 +1,138 @@
+"""What changes a catalog: create, append, remove, compact. Each is one transaction, all or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cardrec.errors import CatalogError, CatalogMismatchError
+from cardrec.manifest import MAX_SEGMENTS, Manifest, SegmentEntry
+from cardrec.segment import Segment, SegmentWriter, write_removed
+from cardrec.snapshot import Snapshot
+from cardrec.store import creating, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["append", "check_model", "compact", "create", "remove"]
+
+_COPY_ROWS = 1024
+
+T = TypeVar("T")
+
+
+def create(folder: Path, manifest: Manifest, overwrite: bool, fill: Callable[[SegmentWriter], T]) -> T:
+    """Make a catalog of one segment, which ``fill`` writes; returns what that returns."""
+    with creating(folder, overwrite) as transaction:
+        with transaction.segment(manifest.dimension, manifest.dtype) as writer:
+            result = fill(writer)
+            entry = writer.finish()
+        transaction.commit(manifest, (entry,) if entry else ())
+    return result
+
+
+def append(folder: Path, fill: Callable[[SegmentWriter, Snapshot], T]) -> tuple[int, T, Snapshot]:
+    """Add the segment that ``fill`` writes; returns its first row, what ``fill`` returned, and the new state.
+
+    Raises:
+        CatalogError: the catalog has so many segments that it should be compacted.
+    """
+    with writing(folder) as transaction:
+        existing = Snapshot.open(folder)
+        if len(existing.segments) >= MAX_SEGMENTS:
+            raise CatalogError(f"{folder}: has {len(existing.segments)} segments already; call compact() first")
+        with transaction.segment(existing.manifest.dimension, existing.manifest.dtype) as writer:
+            result = fill(writer, existing)
+            entry = writer.finish()
+        if entry:
+            transaction.commit(existing.manifest, (*existing.manifest.segments, entry))
+        return existing.rows, result, Snapshot.open(folder)
+
+
+def remove(folder: Path, card_ids: list[str]) -> tuple[int, Snapshot]:
+    """Mark all rows of some cards as removed; returns their number and the new state.
+
+    Raises:
+        CatalogError: a card is not in the catalog; nothing is removed.
+    """
+    with writing(folder) as transaction:
+        existing = Snapshot.open(folder)
+        rows = _rows_of(existing, card_ids, folder)
+        if rows:
+            segments = tuple(
+                _with_removed(segment, rows[index], transaction.generation) if index in rows else segment.entry
+                for index, segment in enumerate(existing.segments)
+            )
+            transaction.commit(existing.manifest, segments)
+        return sum(map(len, rows.values())), Snapshot.open(folder)
+
+
+def compact(folder: Path) -> Snapshot:
+    """Rewrite the live rows as one segment; returns the new state.
+
+    Raises:
+        CatalogFormatError: what is to be copied is damaged.
+    """
+    with writing(folder) as transaction:
+        existing = Snapshot.open(folder)
+        if len(existing.segments) > 1 or len(existing) < existing.rows:
+            with transaction.segment(existing.manifest.dimension, existing.manifest.dtype) as writer:
+                for segment in existing.segments:
+                    segment.verify()  # or damaged rows would get new checksums
+                    _copy_live(segment, writer)
+                entry = writer.finish()
+            transaction.commit(existing.manifest, (entry,) if entry else ())
+        return Snapshot.open(folder)
+
+
+def check_model(folder: Path, manifest: Manifest, fingerprint: str, preprocessing: str) -> None:
+    """Refuse a catalog that was made with another model or another preprocessing.
+
+    Raises:
+        CatalogMismatchError: says which of the two differs.
+    """
+    for what, has, wants in (
+        ("model", manifest.fingerprint, fingerprint),
+        ("preprocessing", manifest.preprocessing, preprocessing),
+    ):
+        if has != wants:
+            raise CatalogMismatchError(
+                f"{folder}: was built with the {what} {has}, in use is {wants}; vectors of the two can't be compared: "
+                f"build the catalog again with the model in use, or load the model it was built with"
+            )
+
+
+def _rows_of(existing: Snapshot, card_ids: list[str], folder: Path) -> dict[int, NDArray[np.int64]]:
+    """The live rows of some cards, by the index of their segment."""
+    found: dict[int, list[NDArray[np.int64]]] = {}
+    unknown = []
+    for card_id in card_ids:
+        places = existing.find(card_id) if isinstance(card_id, str) else []
+        for index, rows in places:
+            found.setdefault(index, []).append(rows)
+        if not places:
+            unknown.append(card_id)
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        raise CatalogError(f"{folder}: {names} not in the catalog; nothing was removed")
+    return {index: np.concatenate(rows) for index, rows in found.items()}
+
+
+def _with_removed(segment: Segment, rows: NDArray[np.int64], generation: int) -> SegmentEntry:
+    """The segment's entry with more tombstones; the file of the earlier ones is left for its readers."""
+    removed = np.zeros(segment.entry.rows, np.bool_) if segment.removed is None else segment.removed.copy()
+    removed[rows] = True
+    name, file = write_removed(segment.folder, removed, generation)
+    files = {each: entry for each, entry in segment.entry.files.items() if each != segment.entry.removed}
+    return SegmentEntry(segment.entry.name, segment.entry.rows, {**files, name: file}, name)
+
+
+def _copy_live(segment: Segment, writer: SegmentWriter) -> None:
+    rows = segment.live_rows()
+    for start in range(0, len(rows), _COPY_ROWS):
+        part = rows[start : start + _COPY_ROWS]
+        writer.add([segment.cards.text(row) for row in part.tolist()], segment.vectors[part])

@@ -1,0 +1,258 @@
+"""Items to rows: pictures are encoded batch by batch and written, unreadable ones are reported, nothing is merged."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from cardrec.cards import check_card
+from cardrec.errors import CatalogError, InputError
+from cardrec.search import unit_vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cardrec.duplicates import Duplicate
+    from cardrec.importer import Item
+    from cardrec.segment import SegmentWriter
+    from cardrec.snapshot import Snapshot
+    from cardrec.types import ImageLike
+
+__all__ = [
+    "BuildReport",
+    "CardEncoder",
+    "OnDuplicate",
+    "OnSkip",
+    "Progress",
+    "Skipped",
+    "write_items",
+    "write_vectors",
+]
+
+BATCH = 16
+_CHUNK_ROWS = 1024
+
+OnDuplicate = Literal["error", "keep-all"]
+"""A card_id that occurs again: an error, or another view of the same card."""
+
+OnSkip = Callable[[str, str, str], None]
+"""Called with (card_id, source, reason) for each picture that could not be used."""
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Called with (stage, done, total): stage is ``"encode"`` or ``"duplicates"``, total is None where it is not known."""
+
+# The machine's fault, not the picture's: skipping it would hide that the disk is full or that files are left open.
+_FATAL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}
+
+
+class CardEncoder(Protocol):
+    """What building a catalog needs of an encoder; an `Embedder` is one, and so is a `Recognizer`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model."""
+
+    @property
+    def preprocessing_hash(self) -> str:
+        """Names the preprocessing."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def encode(self, images: list[ImageLike], /) -> NDArray[np.float32]:
+        """The (n, dimension) vectors of some pictures of whole cards."""
+
+
+class Skipped(NamedTuple):
+    """A picture that could not be used, and why."""
+
+    card_id: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What came of a build or append.
+
+    Attributes:
+        added: rows written.
+        skipped: the pictures that could not be used.
+        duplicates: pairs of cards under different ids whose pictures are the same, or nearly so.
+    """
+
+    added: int
+    skipped: list[Skipped] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
+
+
+class _Pending(NamedTuple):
+    card_id: str
+    text: str
+    image: ImageLike
+
+
+def _unit_rows(vectors: NDArray[Any], card_ids: Sequence[str]) -> NDArray[np.float32]:
+    """The rows scaled to length 1; a row that has no direction is an `InputError` that names the card."""
+    largest = np.abs(vectors.astype(np.float64)).max(axis=1)
+    wrong = ~(np.isfinite(largest) & (largest > 0))
+    if wrong.any():
+        card_id = card_ids[int(np.argmax(wrong))]
+        raise InputError(f"the vector of card {card_id!r} is zero, NaN or infinite; a direction was expected")
+    return unit_vectors(vectors)
+
+
+def write_vectors(
+    writer: SegmentWriter,
+    card_ids: Sequence[str],
+    vectors: NDArray[Any],
+    meta: Sequence[Mapping[str, object]] | None,
+    on_duplicate: OnDuplicate,
+) -> None:
+    """Write rows whose vectors are known already, scaled to length 1.
+
+    Raises:
+        InputError: an id, a metadata mapping or a vector can't be used.
+        CatalogError: a card_id occurs again.
+    """
+    ids = _Ids(writer, None, on_duplicate)
+    for start in range(0, len(card_ids), _CHUNK_ROWS):
+        part = slice(start, min(start + _CHUNK_ROWS, len(card_ids)))
+        metas = [{}] * (part.stop - start) if meta is None else meta[part]
+        cards = [check_card(card_id, each) for card_id, each in zip(card_ids[part], metas, strict=True)]
+        for card_id, _ in cards:
+            ids.add(card_id)
+        writer.add(cards, _unit_rows(vectors[part], card_ids[part]))
+        ids.written()
+
+
+def write_items(
+    writer: SegmentWriter,
+    existing: Snapshot | None,
+    items: Iterable[Item],
+    encoder: CardEncoder,
+    *,
+    on_duplicate: OnDuplicate,
+    on_skip: OnSkip | None,
+    progress: Progress | None,
+) -> list[Skipped]:
+    """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
+
+    The ids of ``existing``, the catalog that the segment will join, count as taken; the rest is as in `Catalog.build`.
+
+    Raises:
+        InputError: an item is no (card_id, image, metadata).
+        CatalogError: a card_id occurs again, or no picture at all could be used.
+    """
+    ids = _Ids(writer, existing, on_duplicate)
+    total = len(items) if isinstance(items, Sized) else None
+    skipped: list[Skipped] = []
+    done = 0
+    for batch in _batches(items, ids):
+        done += len(batch)
+        kept, vectors = _encode_readable(encoder, batch, skipped, on_skip)
+        if kept:
+            writer.add([(each.card_id, each.text) for each in kept], vectors)
+        ids.written()
+        if progress is not None:
+            progress("encode", done, total)
+    if done and not writer.rows:
+        raise CatalogError(
+            f"none of {done} pictures could be used; the first was {skipped[0].source}: {skipped[0].reason}"
+        )
+    return skipped
+
+
+def _batches(items: Iterable[Item], ids: _Ids) -> Iterator[list[_Pending]]:
+    batch: list[_Pending] = []
+    for number, item in enumerate(items, start=1):
+        batch.append(_checked(item, number))
+        ids.add(batch[-1].card_id)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Ids:
+    """The ids that are taken: in the catalog, in the segment being written, in the batch being collected."""
+
+    def __init__(self, writer: SegmentWriter, existing: Snapshot | None, on_duplicate: OnDuplicate) -> None:
+        if on_duplicate not in ("error", "keep-all"):
+            raise InputError(f"on_duplicate is {on_duplicate!r}; 'error' or 'keep-all' was expected")
+        self._writer = writer
+        self._existing = existing
+        self._keep_all = on_duplicate == "keep-all"
+        self._batch: set[str] = set()
+
+    def add(self, card_id: str) -> None:
+        """Take an id, or refuse it."""
+        if self._keep_all:
+            return
+        taken = self._existing is not None and card_id in self._existing
+        if taken or card_id in self._batch or card_id in self._writer:
+            what = "is in the catalog already" if taken else "occurs twice"
+            raise CatalogError(
+                f"card_id {card_id!r} {what}; give each card its own id, or say on_duplicate='keep-all' to keep "
+                f"several views of one card"
+            )
+        self._batch.add(card_id)
+
+    def written(self) -> None:
+        """The batch is in the segment now."""
+        self._batch.clear()
+
+
+def _checked(item: Item, number: int) -> _Pending:
+    if not isinstance(item, tuple) or len(item) != 3:
+        raise InputError(f"item {number} is {item!r:.80}; a tuple (card_id, image, metadata) was expected")
+    card_id, image, meta = item
+    card_id, text = check_card(card_id, meta)
+    return _Pending(card_id, text, image)
+
+
+def _encode(encoder: CardEncoder, pending: list[_Pending]) -> NDArray[np.float32]:
+    vectors = np.asarray(encoder.encode([each.image for each in pending]))
+    if vectors.shape != (len(pending), encoder.dimension):
+        raise CatalogError(
+            f"the encoder gave vectors of shape {vectors.shape}; {(len(pending), encoder.dimension)} was expected"
+        )
+    return _unit_rows(vectors, [each.card_id for each in pending])
+
+
+def _encode_readable(
+    encoder: CardEncoder, batch: list[_Pending], skipped: list[Skipped], on_skip: OnSkip | None
+) -> tuple[list[_Pending], NDArray[np.float32]]:
+    """Encode a batch; if that fails each picture on its own, to find those that can't be used."""
+    try:
+        return batch, _encode(encoder, batch)
+    except (InputError, OSError) as error:
+        _raise_if_fatal(error)
+    kept: list[_Pending] = []
+    vectors = [np.empty((0, encoder.dimension), np.float32)]
+    for each in batch:
+        try:
+            vectors.append(_encode(encoder, [each]))
+            kept.append(each)
+        except (InputError, OSError) as error:
+            _raise_if_fatal(error)
+            skipped.append(Skipped(each.card_id, _source(each.image), str(error)))
+            if on_skip is not None:
+                on_skip(*skipped[-1])
+    return kept, np.concatenate(vectors)
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in _FATAL:
+        raise error
+
+
+def _source(image: object) -> str:
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"<{type(image).__name__}>"

@@ -1,0 +1,184 @@
+"""One state of a catalog, as read: what a search and a lookup see, whatever writers do meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cardrec import manifest as manifests
+from cardrec.cards import Filter, parse_filter
+from cardrec.errors import InputError
+from cardrec.files import unsound
+from cardrec.search import Matrix, pack_rows
+from cardrec.segment import Segment, segments_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from cardrec.manifest import Manifest
+
+__all__ = ["Snapshot", "VerifyReport", "read_stable"]
+
+_CACHED_FILTERS = 32
+_ATTEMPTS = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was read and found sound: files, their bytes, rows, and how many of the rows are removed."""
+
+    files: int
+    bytes: int
+    rows: int
+    removed: int
+
+
+def read_stable(folder: Path, action: Callable[[Manifest], T]) -> T:
+    """Read the manifest and act on it; again, if another process swapped the files away in between.
+
+    Raises:
+        CatalogFormatError: the catalog is not sound, or a file is missing that its manifest names.
+    """
+    state = manifests.read(folder)
+    for _ in range(_ATTEMPTS):
+        try:
+            return action(state)
+        except FileNotFoundError as error:
+            previous, state = state, manifests.read(folder)
+            if state.generation == previous.generation:
+                raise unsound(Path(error.filename or segments_folder(folder)), "is missing") from error
+    raise unsound(folder / manifests.MANIFEST, f"changed {_ATTEMPTS} times while it was opened", "try again")
+
+
+class Snapshot:
+    """An immutable view of a catalog: rows keep their numbers and their cards for as long as it is held. Thread-safe.
+
+    Rows are numbered over all segments in their order; removed rows keep their number until the catalog is compacted.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Open all segments of a manifest; see `Segment` for the errors."""
+        self.manifest = manifest
+        self.segments = [Segment(folder, entry, manifest) for entry in manifest.segments]
+        self._starts = [0]
+        for segment in self.segments:
+            self._starts.append(self._starts[-1] + segment.entry.rows)
+        arrays = [(each.vectors, each.codes, each.scales, each.errors) for each in self.segments]
+        self._matrix = Matrix(arrays)
+        self._live = self._live_mask()
+        self._live_words = None if self._live is None else pack_rows(self._live)
+        self._live_rows = self._starts[-1] if self._live is None else int(self._live.sum())
+        self._filters: OrderedDict[Filter, NDArray[np.uint64]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, folder: Path) -> Snapshot:
+        """The present state of the catalog in a folder."""
+        return read_stable(folder, lambda manifest: cls(folder, manifest))
+
+    def _live_mask(self) -> NDArray[np.bool_] | None:
+        if all(segment.removed is None for segment in self.segments):
+            return None
+        live = np.ones(self._starts[-1], np.bool_)
+        for start, segment in zip(self._starts, self.segments, strict=False):
+            if segment.removed is not None:
+                live[start : start + segment.entry.rows] = ~segment.removed
+        return live
+
+    def __len__(self) -> int:
+        """Rows that are not removed."""
+        return self._live_rows
+
+    @property
+    def rows(self) -> int:
+        """Rows with a number, removed ones included."""
+        return self._starts[-1]
+
+    def __contains__(self, card_id: object) -> bool:
+        return isinstance(card_id, str) and any(len(rows) for _, rows in self.find(card_id))
+
+    def search(
+        self, vectors: ArrayLike, k: int, *, where: Mapping[str, object] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `Catalog.search`."""
+        if not self.segments:  # without segments the matrix has no dimension to check
+            self._check_dimension(vectors)
+        allowed = self._live_words if where is None else self._allowed(parse_filter(where))
+        return self._matrix.search(vectors, k, allowed=allowed)
+
+    def _check_dimension(self, vectors: ArrayLike) -> None:
+        shape = np.shape(vectors)
+        if not shape or shape[-1] != self.manifest.dimension:
+            raise InputError(f"vectors: expected {self.manifest.dimension} dimensions, as the catalog has, got {shape}")
+
+    def _allowed(self, where: Filter) -> NDArray[np.uint64]:
+        """The packed bits of the live rows that pass a filter; the last few filters are kept."""
+        with self._lock:
+            if where in self._filters:
+                self._filters.move_to_end(where)
+                return self._filters[where]
+        mask = np.zeros(self.rows, np.bool_)
+        for start, segment in zip(self._starts, self.segments, strict=False):
+            mask[start + segment.cards.select(where)] = True
+        words = pack_rows(mask if self._live is None else mask & self._live)
+        with self._lock:
+            self._filters[where] = words
+            while len(self._filters) > _CACHED_FILTERS:
+                self._filters.popitem(last=False)
+        return words
+
+    def _locate(self, row: int) -> tuple[Segment, int]:
+        row = int(row)
+        if not 0 <= row < self.rows:
+            raise InputError(f"row {row} is not in the catalog, which has the rows 0 to {self.rows - 1}")
+        index = bisect_right(self._starts, row) - 1
+        return self.segments[index], row - self._starts[index]
+
+    def card(self, row: int) -> tuple[str, dict[str, Any]]:
+        """Id and metadata of a row; of a removed row as well, until the catalog is compacted."""
+        segment, local = self._locate(row)
+        return segment.cards.card(local)
+
+    def cards(self, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[str, dict[str, Any]]]:
+        """Ids and metadata of some rows, in their order."""
+        return [self.card(row) for row in rows]
+
+    def find(self, card_id: str) -> list[tuple[int, NDArray[np.int64]]]:
+        """The live rows of a card: (segment index, rows within it) of each segment that has some."""
+        found = []
+        for index, segment in enumerate(self.segments):
+            rows = np.array(segment.cards.find(card_id), np.int64)
+            if segment.removed is not None:
+                rows = rows[~segment.removed[rows]]
+            if len(rows):
+                found.append((index, rows))
+        return found
+
+    def stored(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The stored vectors of the rows from ``start`` to ``stop``, as float32; a copy."""
+        parts = [
+            segment.vectors[max(0, start - first) : stop - first]
+            for first, segment in zip(self._starts, self.segments, strict=False)
+            if first < stop and start < first + segment.entry.rows
+        ]
+        return np.concatenate(parts).astype(np.float32)
+
+    def is_live(self, row: int) -> bool:
+        """Whether a row is not removed."""
+        return self._live is None or bool(self._live[row])
+
+    def verify(self) -> VerifyReport:
+        """See `Catalog.verify`."""
+        size = sum(segment.verify() for segment in self.segments)
+        files = sum(len(segment.entry.files) for segment in self.segments)
+        return VerifyReport(files, size, self.rows, self.rows - len(self))
