@@ -1,0 +1,115 @@
+"""What training and evaluation are built from, as far as it needs no torch: data, augmentation, hash, statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training import augment, data, evaluate, phash
+
+
+def picture(seed: int, size_wh: tuple[int, int] = (150, 210)) -> NDArray[np.uint8]:
+    """A smooth random picture, (H, W, 3) uint8."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    return cv2.resize(coarse, size_wh, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [128, 224])
+@pytest.mark.parametrize("how", [augment.photo, augment.clean])
+def test_augmentation_is_seeded_and_shaped(size: int, how: object) -> None:
+    make = getattr(augment, how.__name__)  # type: ignore[attr-defined]
+    for seed in range(20):
+        first, again = (make(picture(1), size, np.random.default_rng(seed)) for _ in range(2))
+        assert first.shape == (size, size, 3) and first.dtype == np.uint8
+        assert np.array_equal(first, again)
+
+
+def test_photo_keeps_the_card_recognisable_and_upright() -> None:
+    card = picture(2)
+    upright = phash.phash([card])[0]
+    crops = [augment.photo(card, 224, np.random.default_rng(seed), 0.7) for seed in range(40)]
+    agreement = phash.phash(crops) @ upright / 256
+    mirrored = phash.phash([crop[:, ::-1] for crop in crops]) @ upright / 256
+    assert np.median(agreement) > 0.35
+    assert np.mean(agreement > mirrored) > 0.95
+
+
+def test_clean_is_the_area_average() -> None:
+    card = picture(3, (448, 448))
+    made = augment.clean(card, 224, np.random.default_rng(0)).astype(int)
+    exact = card.reshape(224, 2, 224, 2, 3).mean(axis=(1, 3))
+    assert np.corrcoef(made.ravel(), exact.ravel())[0, 1] > 0.99
+
+
+def test_pairs_are_joined_transitively() -> None:
+    faces = data.same_faces([("b", "a"), ("c", "b"), ("x", "y")])
+    assert faces["a"] == faces["b"] == faces["c"] != faces["x"] == faces["y"]
+
+
+def test_split_is_by_face_and_by_prefix(tmp_path: Path) -> None:
+    for name in [f"A1-{n}" for n in range(60)] + [f"B1-{n}" for n in range(10)]:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(0, (20, 28)))
+    (tmp_path / "same.csv").write_text("a,b\n" + "".join(f"A1-{n},A1-{n + 1}\n" for n in range(0, 60, 2)))
+    cards = data.load_folder(tmp_path, duplicates=tmp_path / "same.csv")
+    train, unseen = data.split(cards, {"prefixes": ["A1-"]}, 0.3)
+    assert len(train) + len(unseen) == 70 and len(train) > 20
+    assert not {card.face for card in train} & {card.face for card in unseen}
+    assert sum("/B1-" in card.card_id for card in unseen) == 10
+    assert data.split(cards[::-1], {"prefixes": ["A1-"]}, 0.3)[0] == train[::-1]
+
+
+def test_unreadable_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8nothing")
+    with pytest.raises(ValueError, match=r"broken\.jpg"):
+        data.load_folder(tmp_path)
+
+
+def test_hash_finds_a_scaled_and_darkened_picture() -> None:
+    cards = [picture(seed) for seed in range(30)]
+    darker = [(cv2.resize(card, (90, 120)) * 0.7).astype(np.uint8) for card in cards]
+    assert phash.nearest(phash.phash(darker), phash.phash(cards)).tolist() == list(range(30))
+
+
+def test_wilson_interval_matches_published_values() -> None:
+    # Newcombe 1998, table I, method 3: 81/263 -> 0.2553-0.3662; 0/20 -> 0-0.1611
+    assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert evaluate.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+def test_auroc_is_the_share_of_ordered_pairs() -> None:
+    inside, outside = np.array([0.9, 0.4, 0.8], np.float32), np.array([0.5, 0.1], np.float32)
+    assert evaluate.auroc(inside, outside) == pytest.approx(5 / 6)
+
+
+def test_margin_is_over_another_face() -> None:
+    similarity = np.array([[0.9, 0.85, 0.3]], np.float32)
+    best, score, margin = evaluate.best_of_faces(similarity, np.array([7, 7, 8]))
+    assert (best[0], score[0]) == (0, np.float32(0.9)) and margin[0] == pytest.approx(0.6)
+
+
+def test_calibration_separates_what_can_be_separated() -> None:
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0.85, 0.05, 500), rng.normal(0.45, 0.05, 500)
+    answers = evaluate.Answers(
+        right=np.ones(500, bool),
+        score=inside.astype(np.float32),
+        margin=np.full(500, 0.3, np.float32),
+        outside_score=outside.astype(np.float32),
+        outside_margin=np.full(500, 0.05, np.float32),
+    )
+    numbers = evaluate.calibrate(answers)
+    accepted = (answers.score >= numbers["min_score"]) & (answers.margin >= numbers["min_margin"])
+    false = (answers.outside_score >= numbers["min_score"]) & (answers.outside_margin >= numbers["min_margin"])
+    assert accepted.mean() > 0.95 and false.mean() <= evaluate.FALSE_ACCEPTS
+    assert numbers["score_weight"] > 0
+
+
+def test_logistic_fit_recovers_the_curve() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 1, (20000, 1))
+    right = rng.random(20000) < 1 / (1 + np.exp(-(0.5 + 2 * x[:, 0])))
+    assert evaluate.fit_logistic(x, right) == pytest.approx([0.5, 2.0], abs=0.1)

@@ -1,0 +1,68 @@
+"""The trained parts that need torch; skipped where it is not installed (`pip install -e .[training]`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("timm")
+pytest.importorskip("onnx")
+
+from cardrec.model import PREPROCESSING  # noqa: E402
+from training.export import Inference, check_agreement, describe, write_onnx  # noqa: E402
+from training.losses import CosFace, map_regression  # noqa: E402
+from training.model import GRID, CardEncoder  # noqa: E402
+from training.train import between, learning_rate  # noqa: E402
+
+
+def trained_enough(encoder: CardEncoder) -> CardEncoder:
+    """The encoder with statistics other than the initial ones, so that folding them wrongly would show."""
+    torch.manual_seed(0)
+    encoder.train()
+    with torch.no_grad():
+        for _ in range(2):
+            encoder(torch.randint(0, 256, (4, 96, 96, 3), dtype=torch.uint8))
+        encoder.centre.weight.uniform_(0.5, 2.0)
+        encoder.centre.bias.uniform_(-1.0, 1.0)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("size", [128, 224])
+def test_embeddings_are_unit_vectors(size: int) -> None:
+    encoder = CardEncoder(dimension=48, channels=4).eval()
+    with torch.no_grad():
+        vectors = encoder(torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8))
+    assert vectors.shape == (2, 48)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+def test_exported_graph_agrees_with_torch(tmp_path: Path) -> None:
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4))
+    network = tmp_path / "model.onnx"
+    write_onnx(Inference(encoder), network)
+    assert check_agreement(encoder, network) < 2e-4
+    details = describe(network, "test", 32, {})
+    assert details["preprocessing"] == dict(PREPROCESSING) and len(details["fingerprint"]) == 32
+
+
+def test_margin_raises_the_loss_and_proxies_are_found() -> None:
+    head = CosFace(torch.eye(5, 8))
+    loss, hit = head(torch.eye(5, 8), torch.arange(5), 0.0)
+    harder, _ = head(torch.eye(5, 8), torch.arange(5), 0.3)
+    assert hit == 1 and harder > loss
+
+
+def test_map_regression_ignores_scale() -> None:
+    maps = torch.rand(2, 6, GRID, GRID)
+    assert map_regression(maps, 3 * maps) == pytest.approx(0, abs=1e-6)
+    assert map_regression(maps, -maps) == pytest.approx(2, abs=1e-6)
+
+
+def test_schedule() -> None:
+    stage = {"steps": 100, "lr": 1.0, "lr_end": 0.1}
+    rates = np.array([learning_rate(stage, step, 10) for step in range(100)])
+    assert rates[0] == pytest.approx(0.1) and rates.max() <= 1.0 and rates[-1] < 0.11
+    assert between([2.0, 4.0], 0.5) == 3.0

@@ -1,0 +1,138 @@
+"""Writes a checkpoint as a model bundle: `model.onnx` and `model.json`.
+
+    python -m training.export RUN/checkpoint.pt --out cardrec/data/model --name NAME
+
+The graph takes (n, 224, 224, 3) uint8 RGB and gives (n, 768) float32 unit vectors; ImageNet normalisation is inside.
+The bundle is complete but for its calibration, which `python -m training.evaluate` measures and adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_hash
+from training.model import CardEncoder
+
+SIZE = 224
+OPSET = 17
+TOLERANCE = 2e-4
+"""Largest difference in an embedding's coordinate between torch and ONNX Runtime: float32 rounding over 60 layers."""
+
+
+class Inference(nn.Module):
+    """The encoder with constant factors folded: input scale into the stem, batch norm into the last linear layer."""
+
+    def __init__(self, encoder: CardEncoder) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder).eval()
+        with torch.no_grad():
+            stem = self.encoder.backbone.conv_stem
+            stem.weight.div_(self.encoder.std)
+            self.encoder.std.fill_(1.0)
+        linear, norm = self.encoder.linear, self.encoder.centre
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        self.weight = nn.Parameter(linear.weight * factor[:, None])
+        self.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        planes = pixels.permute(0, 3, 1, 2).float() - self.encoder.mean
+        cells = self.encoder.squeeze(self.encoder.pool(self.encoder.backbone.forward_features(planes)))
+        return F.normalize(F.linear(cells.flatten(1), self.weight, self.bias), dim=1)
+
+
+def write_onnx(network: Inference, path: Path) -> None:
+    """Traces the network into an ONNX file with a dynamic batch."""
+    import onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its own deprecation; see the notes on versions
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8),),
+            str(path),
+            input_names=["pixels"],
+            output_names=["embedding"],
+            dynamic_axes={"pixels": {0: "n"}, "embedding": {0: "n"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    onnx.checker.check_model(onnx.load(str(path)), full_check=True)
+
+
+def check_agreement(encoder: CardEncoder, path: Path, seed: int = 0) -> float:
+    """The largest difference between torch and ONNX Runtime over smooth random pictures, batch 1 and 5.
+
+    Raises:
+        ValueError: it is over `TOLERANCE`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    coarse = torch.rand(5, 3, 9, 9, generator=torch.Generator().manual_seed(seed))
+    pictures = (
+        (F.interpolate(coarse, (SIZE, SIZE), mode="bicubic").clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous()
+    )
+    with torch.no_grad():
+        expected = encoder.eval()(pictures).numpy()
+    worst = 0.0
+    for count in (1, 5):
+        given = session.run(None, {"pixels": pictures[:count].numpy()})[0]
+        worst = max(worst, float(np.abs(given - expected[:count]).max()))
+    if worst > TOLERANCE:
+        raise ValueError(f"ONNX Runtime differs from torch by {worst:.2e}; expected at most {TOLERANCE:.0e}")
+    return worst
+
+
+def describe(network: Path, name: str, dimension: int, training: dict[str, Any]) -> dict[str, Any]:
+    """The contents of `model.json`, without figures and calibration."""
+    digest = hashlib.sha256(network.read_bytes()).hexdigest()
+    return {
+        "format": FORMAT,
+        "name": name,
+        "architecture": "timm efficientnet_lite0, 4x4 cells, linear",
+        "dimension": dimension,
+        "file": network.name,
+        "sha256": digest,
+        "input": {"name": "pixels", "shape": ["n", SIZE, SIZE, 3], "dtype": "uint8"},
+        "output": {"name": "embedding", "shape": ["n", dimension], "dtype": "float32", "norm": 1},
+        "preprocessing": dict(PREPROCESSING),
+        "preprocessing_hash": preprocessing_hash(),
+        "fingerprint": fingerprint_of(digest, preprocessing_hash()),
+        "training": training,
+        "calibration": {},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--name", default="first")
+    options = parser.parse_args()
+
+    state = torch.load(options.checkpoint, map_location="cpu")
+    encoder = CardEncoder(**state["config"]["model"])
+    encoder.load_state_dict(state["average"])
+    options.out.mkdir(parents=True, exist_ok=True)
+    network = options.out / "model.onnx"
+    write_onnx(Inference(encoder.eval()), network)
+    difference = check_agreement(encoder, network)
+    print(f"{network}: {network.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")
+    training = {"config": state["config"], "stage": state["stage"], "step": state["step"]}
+    details = describe(network, options.name, state["config"]["model"]["dimension"], training)
+    (options.out / "model.json").write_text(json.dumps(details, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
