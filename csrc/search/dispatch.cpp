@@ -1,0 +1,7 @@
+#include "kernels.hpp"
+
+namespace cardrec {
+
+const Kernels& kernels() { return portable_kernels; }
+
+}  // namespace cardrec
