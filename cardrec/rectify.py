@@ -1,0 +1,127 @@
+"""From a quad of a frame to the model's input: the one way, for catalogs and queries alike.
+
+Coordinates are in frame pixels: the first pixel of the frame covers 0..1 in x and y, its centre is at 0.5, and the
+corners of the whole frame are (0, 0), (width, 0), (width, height), (0, height). Sampling beyond the frame takes the
+nearest pixel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cardrec import _image
+from cardrec.errors import InputError
+
+if TYPE_CHECKING:
+    from cardrec.image import Frame
+
+__all__ = ["INPUT_SIZE", "check_quads", "rectify", "whole"]
+
+INPUT_SIZE = 224
+"""Side of the model's square input in pixels."""
+
+MIN_AREA_PX = 16.0
+"""Quads smaller than this hold no picture."""
+
+MAX_COORDINATE_PX = 2.0**24
+"""Beyond this a float32 no longer holds whole pixels."""
+
+
+def rectify(frame: Frame, quads_px: ArrayLike, out: NDArray[np.uint8]) -> None:
+    """Stretches each quad to a square of RGB bytes, averaging evenly spread samples of each output pixel's footprint.
+
+    Args:
+        frame: the picture.
+        quads_px: (n, 4, 2), or (4, 2) for one: top left, top right, bottom right, bottom left, in frame pixels.
+        out: (n, side, side, 3) uint8, C-contiguous, written in place; side is usually ``INPUT_SIZE``.
+
+    Raises:
+        InputError: a quad that is not finite, not convex, not clockwise or under 16 square pixels; an ``out`` of
+            another kind. Nothing has been written then.
+
+    Example:
+        >>> import numpy as np
+        >>> from cardrec.image import load
+        >>> frame = load(np.full((64, 48, 3), 200, dtype=np.uint8))
+        >>> crop = np.empty((1, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
+        >>> rectify(frame, np.array([[[4, 4], [40, 8], [38, 60], [2, 56]]], dtype=np.float32), crop)
+        >>> int(crop.min()), int(crop.max())
+        (200, 200)
+    """
+    quads = check_quads(quads_px)
+    _check_out(out, (len(quads), _side(out), _side(out), 3))
+    try:
+        _image.rectify(_planes(frame), frame.color == "bgr", quads, out)
+    except ValueError as error:  # so slanted that its scale varies a thousandfold
+        raise InputError(str(error)) from error
+
+
+def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
+    """Stretches the whole frame to RGB bytes: what ``rectify`` gives for its corners, with the mean taken exactly.
+
+    Args:
+        frame: the picture, such as a catalog image.
+        out: (side, side, 3) uint8, C-contiguous, written in place; side is usually ``INPUT_SIZE``.
+
+    Raises:
+        InputError: an ``out`` of another kind. Nothing has been written then.
+    """
+    _check_out(out, (_side(out), _side(out), 3))
+    _image.resize(_planes(frame), frame.color == "bgr", out)
+
+
+def check_quads(quads_px: ArrayLike) -> NDArray[np.float32]:
+    """The quads as (n, 4, 2) float32, C-contiguous.
+
+    Raises:
+        InputError: another shape, or a quad that is not finite, convex, clockwise and of at least 16 square pixels.
+    """
+    given = np.asarray(quads_px)
+    if given.dtype.kind not in "fiu" or given.shape[-2:] != (4, 2) or given.ndim not in (2, 3):
+        raise InputError(f"quads: expected (n, 4, 2) numbers, got {given.shape} {given.dtype}")
+    wide = given.reshape(-1, 4, 2).astype(np.float64)
+    for i, quad in enumerate(wide):
+        fault = _fault(quad)
+        if fault:
+            expected = "expected top left, top right, bottom right, bottom left"
+            raise InputError(f"quads: quad {i} {fault}; {expected}, got {quad.tolist()}")
+    return np.ascontiguousarray(wide, dtype=np.float32)
+
+
+def _fault(quad: NDArray[np.float64]) -> str:
+    """What is wrong with one (4, 2) quad, or an empty string."""
+    if not (np.abs(quad) <= MAX_COORDINATE_PX).all():  # NaN too
+        return "is not finite or lies outside any picture"
+    side = np.roll(quad, -1, axis=0) - quad
+    following = np.roll(side, -1, axis=0)
+    turns = side[:, 0] * following[:, 1] - side[:, 1] * following[:, 0]
+    if (turns < 0.0).all():
+        return "is not clockwise"
+    across = quad[2] - quad[0], quad[3] - quad[1]
+    area = 0.5 * (across[0][0] * across[1][1] - across[0][1] * across[1][0])
+    if abs(area) < MIN_AREA_PX:
+        return f"covers {abs(area):.1f} square pixels, fewer than {MIN_AREA_PX:.0f}"
+    if not (turns > 0.0).all():
+        return "is not convex"
+    return ""
+
+
+def _planes(frame: Frame) -> NDArray[np.uint8]:
+    pixels = frame.pixels
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _side(out: NDArray[np.uint8]) -> int:
+    """The side that ``out`` seems to want: its last but one axis."""
+    return int(out.shape[-2]) if isinstance(out, np.ndarray) and out.ndim >= 3 and out.shape[-2] else INPUT_SIZE
+
+
+def _check_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != shape or 0 in shape[1:]:
+        got = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise InputError(f"out: expected a {shape} uint8 array, got {got}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise InputError("out: expected a writable, C-contiguous array, got a read-only or strided one")
