@@ -1,0 +1,89 @@
+"""Names the trading cards in a camera frame.
+
+    import cardrec
+    with cardrec.Recognizer("my-cards.cardrec") as recognizer:
+        for card in recognizer.identify(frame).cards:
+            print(card.status, card.match)
+
+Importing the package loads nothing heavy; the public names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cardrec.errors import (
+    CardrecError,
+    CatalogError,
+    CatalogFormatError,
+    CatalogMismatchError,
+    DeviceBusy,
+    DeviceError,
+    DeviceTimeout,
+    DeviceUnavailable,
+    InputError,
+    ModelError,
+)
+
+if TYPE_CHECKING:
+    from cardrec.catalog import Catalog
+    from cardrec.draw import annotate
+    from cardrec.embed import Embedder
+    from cardrec.model import Model
+    from cardrec.recognizer import Recognizer
+    from cardrec.samples import sample_photos
+    from cardrec.types import Card, ImageLike, Match, Result, Timings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Card",
+    "CardrecError",
+    "Catalog",
+    "CatalogError",
+    "CatalogFormatError",
+    "CatalogMismatchError",
+    "DeviceBusy",
+    "DeviceError",
+    "DeviceTimeout",
+    "DeviceUnavailable",
+    "Embedder",
+    "ImageLike",
+    "InputError",
+    "Match",
+    "Model",
+    "ModelError",
+    "Recognizer",
+    "Result",
+    "Timings",
+    "__version__",
+    "annotate",
+    "sample_photos",
+]
+
+_HOME = {
+    "Catalog": "cardrec.catalog",
+    "Embedder": "cardrec.embed",
+    "Model": "cardrec.model",
+    "Recognizer": "cardrec.recognizer",
+    "Card": "cardrec.types",
+    "ImageLike": "cardrec.types",
+    "Match": "cardrec.types",
+    "Result": "cardrec.types",
+    "Timings": "cardrec.types",
+    "annotate": "cardrec.draw",
+    "sample_photos": "cardrec.samples",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cardrec' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The encoder's backends, one module each; imported only when chosen."""

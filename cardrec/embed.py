@@ -1,0 +1,129 @@
+"""Pictures of whole cards to unit vectors: what building a catalog needs of an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.encode import Encoder
+from cardrec.errors import DeviceUnavailable, InputError
+from cardrec.image import Frame, load
+from cardrec.model import Model
+from cardrec.rectify import whole
+from cardrec.types import Color, ImageLike
+
+__all__ = ["Embedder", "chunks", "open_encoder"]
+
+Item = TypeVar("Item")
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in order, in lists of ``size``; the last one may be shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def open_encoder(model: Model | str | Path | None = None, *, backend: str = "auto", threads: int = 0) -> Encoder:
+    """The encoder of a model on a backend.
+
+    Args:
+        model: a bundle or its folder; None is the one that comes with the library.
+        backend: ``auto`` or ``onnx``.
+        threads: threads for one inference; 0: all cores.
+
+    Raises:
+        DeviceUnavailable: the backend is not there.
+        InputError: no such backend, or a negative number of threads.
+        ModelError: the bundle is missing or damaged.
+    """
+    if backend == "hailo":
+        raise DeviceUnavailable("this version of cardrec has no Hailo backend yet; use backend='onnx' or 'auto'")
+    if backend not in ("auto", "onnx"):
+        raise InputError(f"backend={backend!r}; expected 'auto' or 'onnx'")
+    if threads < 0:
+        raise InputError(f"threads={threads}; expected 0 (all cores) or a positive number")
+    from cardrec.backends.onnx import OnnxEncoder
+
+    return OnnxEncoder(model if isinstance(model, Model) else Model.load(model), threads=threads)
+
+
+class Embedder:
+    """Turns pictures of whole cards into unit vectors; thread-safe, a context manager.
+
+    Args:
+        encoder: the backend, or None for the bundled model on the default backend. `close` closes it.
+        color: channel order of arrays.
+
+    Example:
+        >>> with Embedder() as embedder:
+        ...     embedder.encode(["a.jpg", "b.png"]).shape
+        (2, 768)
+    """
+
+    def __init__(self, encoder: Encoder | None = None, *, color: Color = "bgr") -> None:
+        self._encoder = open_encoder() if encoder is None else encoder
+        self._color = color
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the embedding space."""
+        return self._encoder.model.fingerprint
+
+    @property
+    def preprocessing_hash(self) -> str:
+        """Names the preprocessing."""
+        return self._encoder.model.preprocessing_hash
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._encoder.model.dimension
+
+    def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
+        """Embeds pictures that show one whole card each, nothing around it.
+
+        Args:
+            images: one picture or a sequence of them; a (n, H, W, 3) uint8 array is n pictures.
+
+        Returns:
+            (n, dimension) float32 unit vectors.
+
+        Raises:
+            InputError: a picture can't be used.
+            OSError: a path can't be read.
+        """
+        pictures = images if _is_sequence(images) else [images]
+        vectors = [self._encode_chunk(chunk) for chunk in chunks(pictures, self._encoder.capacity)]  # type: ignore[arg-type]
+        return np.concatenate(vectors) if vectors else np.empty((0, self.dimension), np.float32)
+
+    def _encode_chunk(self, images: Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
+        frames = [image if isinstance(image, Frame) else load(image, color=self._color) for image in images]
+        with self._encoder.slot() as slot:
+            for frame, pixels in zip(frames, slot.pixels, strict=False):
+                whole(frame, pixels)
+            slot.submit(len(frames))
+            return slot.wait()
+
+    def close(self) -> None:
+        """Closes the encoder; further calls do nothing."""
+        self._encoder.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_sequence(images: object) -> bool:
+    """Whether this is several pictures rather than one."""
+    return isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
