@@ -1,0 +1,64 @@
+# The commands of this project. `make` alone lists them.
+#
+# Everything is installed into .venv; the checkout itself is installed there (editable), so that demo, tests and checks run
+# what lies here. Native modules are built again when csrc/, setup.py or pyproject.toml change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NATIVE := setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.hpp csrc/*/*.pyx csrc/*/*.pxd)
+PYTEST_ARGS ?=
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean preflight
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+	@echo
+	@echo "Another Python: make PYTHON=python3.13 demo.  Part of the tests: make test PYTEST_ARGS='tests/test_cli.py -x'."
+
+demo: $(VENV)/.installed ## install, identify the bundled sample photos, write annotated copies to demo-output/
+	$(BIN)/cardrec identify cardrec/data/samples --max-cards 9 --annotate demo-output
+
+test: $(VENV)/.dev ## install, run the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev ## formatting, lint, types, stubs of the native modules, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy.stubtest cardrec._search cardrec._image
+	$(BIN)/codespell
+
+format: $(VENV)/.dev ## put the formatting right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## time the stages, the import, opening a catalog
+	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name $(PYTEST_ARGS)
+
+clean: ## remove all that the other commands made
+	rm -rf $(VENV) build dist demo-output *.egg-info cardrec/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+preflight:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there. Install Python 3.11 or newer, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old: cardrec needs Python 3.11 or newer. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: this Python has no venv module. On Debian and Raspberry Pi OS: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "make: Python.h is missing. On Debian and Raspberry Pi OS: apt install python3-dev" >&2; exit 1; }
+	@echo '#include <string_view>' | $${CXX:-c++} -std=c++17 -x c++ -fsyntax-only - 2>/dev/null || { echo "make: no C++17 compiler ($${CXX:-c++}). On Debian and Raspberry Pi OS: apt install g++; or name one: CXX=clang++ make ..." >&2; exit 1; }
+
+$(BIN)/python:
+	@$(MAKE) --no-print-directory preflight
+	$(PYTHON) -m venv $(VENV)
+
+# A build with the optional libraries counts as one without them as well.
+$(VENV)/.installed: $(BIN)/python $(NATIVE)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python $(NATIVE)
+	$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@

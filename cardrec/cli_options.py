@@ -1,0 +1,96 @@
+"""What the subcommands share: options, exit codes, messages, and opening what the options name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cardrec.labels import printable
+
+if TYPE_CHECKING:
+    from cardrec.embed import Embedder
+
+__all__ = [
+    "ENVIRONMENT",
+    "NOTHING_IDENTIFIED",
+    "USAGE",
+    "catalog_option",
+    "complain",
+    "encoder_options",
+    "json_option",
+    "open_embedder",
+    "print_json",
+    "require_subcommand",
+]
+
+NOTHING_IDENTIFIED = 1
+USAGE = 2
+ENVIRONMENT = 3
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+catalog_option = click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Catalog to search; the bundled demo by default.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout instead of a table.")
+
+_ENCODER_OPTIONS = (
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Model bundle; the one in the library by default.",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", "onnx", "hailo"]),
+        default="auto",
+        show_default=True,
+        help="What runs the model. This version has ONNX Runtime on the CPU; hailo is refused until it is there.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Threads of the model; 0: all cores.",
+    ),
+)
+
+
+def encoder_options(command: Command) -> Command:
+    """Adds --model, --backend and --threads."""
+    for option in reversed(_ENCODER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def open_embedder(model: Path | None, backend: str, threads: int) -> Embedder:
+    """The embedder that the encoder options ask for."""
+    from cardrec.embed import Embedder, open_encoder
+
+    return Embedder(open_encoder(model, backend=backend, threads=threads))
+
+
+def require_subcommand(context: click.Context) -> None:
+    """Ends a group that was called without a subcommand: its help on stderr, and the code for wrong use."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE)
+
+
+def complain(message: str, kind: str = "error") -> None:
+    """One line on stderr."""
+    click.echo(f"cardrec: {kind}: {printable(message)}", err=True)
+
+
+def print_json(line: Mapping[str, Any]) -> None:
+    """One line of JSON on stdout, at once, in ASCII so that any terminal and pipe takes it."""
+    click.echo(json.dumps(line, allow_nan=False))

@@ -1,0 +1,97 @@
+"""Fixtures that several tests use. What costs a second or more to make is made once for the session."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import pytest
+from command import Run
+from pictures import card_picture, photo
+from PIL import Image
+
+from cardrec import Catalog, Recognizer
+from cardrec.embed import Embedder
+from cardrec.samples import Sample, read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TINY_CARDS = 8
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs `cardrec` with some arguments in this process."""
+    return Run()
+
+
+@pytest.fixture(scope="session")
+def recognizer() -> Iterator[Recognizer]:
+    """A recognizer with the bundled model and the demo catalog."""
+    with Recognizer() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Iterator[Embedder]:
+    """The bundled model for catalogs."""
+    with Embedder() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def sample() -> Sample:
+    """A bundled photo that shows one card of the demo catalog, and which."""
+    return next(each for each in read_samples() if len(each.card_ids) == 1 and each.card_ids[0])
+
+
+@pytest.fixture(scope="session")
+def sample_photo(sample: Sample) -> Path:
+    """A bundled photo that shows one card of the demo catalog."""
+    return sample.path
+
+
+@pytest.fixture(scope="session")
+def card_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images of a few cards: c0.png, c1.png, ..."""
+    folder = tmp_path_factory.mktemp("cards")
+    for seed in range(TINY_CARDS):
+        cv2.imwrite(str(folder / f"c{seed}.png"), card_picture(seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_catalog(tmp_path_factory: pytest.TempPathFactory, card_folder: Path, embedder: Embedder) -> Path:
+    """A catalog of those cards, read-only by agreement: name, set (S0 even, S1 odd) and language as metadata."""
+    path = tmp_path_factory.mktemp("catalogs") / "tiny.cardrec"
+    items = [
+        (f"c{seed}", card_folder / f"c{seed}.png", {"name": f"Card {seed}", "set": f"S{seed % 2}", "language": "en"})
+        for seed in range(TINY_CARDS)
+    ]
+    Catalog.build(path, items, encoder=embedder)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo_of_c3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of card c3 of the tiny catalog."""
+    path = tmp_path_factory.mktemp("photos") / "c3.jpg"
+    cv2.imwrite(str(path), photo([card_picture(3)]))
+    return path
+
+
+@pytest.fixture
+def own_catalog(tiny_catalog: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny catalog, to change."""
+    return Path(shutil.copytree(tiny_catalog, tmp_path / "own.cardrec"))
+
+
+@pytest.fixture
+def blank_photo(tmp_path: Path) -> Path:
+    """A grey picture without a card."""
+    path = tmp_path / "blank.png"
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(path)
+    return path
