@@ -17,6 +17,7 @@ from cardrec import Card, CardrecError, Catalog, CatalogMismatchError, DeviceUna
 from cardrec.detect import ContourDetector
 from cardrec.image import load
 from cardrec.samples import Sample, read_samples
+from cardrec.types import ImageLike
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_every_form_of_a_picture_gives_the_same_answer(
 ) -> None:
     tall = np.zeros((c3.shape[0] * 2, c3.shape[1], 3), np.uint8)
     tall[::2] = c3
-    forms = {
+    forms: dict[str, ImageLike] = {
         "text": str(photo_of_c3),
         "path": photo_of_c3,
         "pil": Image.fromarray(c3[:, :, ::-1]),
@@ -170,11 +171,15 @@ def test_top_k_may_exceed_the_catalog(tiny: Recognizer, c3: NDArray[np.uint8]) -
     assert len(tiny.identify(c3, top_k=10**6).cards[0].matches) == 8
 
 
-def test_several_views_count_as_one_card(embedder: object, card_folder: Path, tmp_path: Path, tiny: Recognizer) -> None:
-    views = [("one", card_folder / f"c{seed}.png", {}) for seed in (3, 3, 3, 3, 3, 3, 3)]
-    items = [*views, ("two", card_folder / "c4.png", {}), ("three", card_folder / "c5.png", {})]
+def test_several_views_count_as_one_card(card_folder: Path, tmp_path: Path, tiny: Recognizer) -> None:
+    views: list[tuple[str, Path, dict[str, object]]] = [
+        ("one", card_folder / f"c{seed}.png", {}) for seed in (3, 3, 3, 3, 3, 3, 3)
+    ]
+    others: list[tuple[str, Path, dict[str, object]]] = [
+        (name, card_folder / f"{name}.png", {}) for name in ("c4", "c5")
+    ]
     path = tmp_path / "views.cardrec"
-    Catalog.build(path, items, encoder=tiny, on_duplicate="keep-all")  # a Recognizer is an encoder, too
+    Catalog.build(path, [*views, *others], encoder=tiny, on_duplicate="keep-all")  # a Recognizer is an encoder, too
     with Recognizer(path, top_k=3) as recognizer:
         card = recognizer.identify(photo([card_picture(3)])).cards[0]
     assert card.matches[0].card_id == "one" and len({match.card_id for match in card.matches}) == 3

@@ -68,7 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "cards.cardrec"
         with Embedder(open_encoder(options.model)) as embedder:
-            items = ((card.card_id, Image.fromarray(card.pixels), {}) for card in known)
+            no_meta: dict[str, object] = {}
+            items = ((card.card_id, Image.fromarray(card.pixels), no_meta) for card in known)
             Catalog.build(path, items, encoder=embedder, near=None)
         with Recognizer(path, model=options.model) as recognizer:
             for level in levels:

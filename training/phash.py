@@ -28,4 +28,5 @@ def phash(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
 
 def nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.int64]:
     """(n,) row of the reference with the smallest Hamming distance, the lower row among equals."""
-    return np.argmax(queries @ references.T, axis=1)
+    rows: NDArray[np.int64] = np.argmax(queries @ references.T, axis=1)
+    return rows
