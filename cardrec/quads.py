@@ -1,0 +1,106 @@
+"""Quads as arrays: order of corners, plausibility as a card's outline, overlap.
+
+A quad is four corners (x, y) in clockwise order as seen; arrays of them are (n, 4, 2). Coordinates are those of pixel
+edges: (0, 0) is the corner of the first pixel, (width, height) that of the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BEFORE",
+    "BEYOND",
+    "CARD_WH_MM",
+    "NEXT",
+    "areas",
+    "covered",
+    "grown",
+    "ordered",
+    "side_lengths",
+    "tilt_and_taper",
+]
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+
+CARD_WH_MM = (63.0, 88.0)
+"""Width and height of a standard trading card in millimetres (2.5 x 3.5 inches)."""
+
+NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
+"""Corners one, two and three further round: np.roll takes five times as long on so little."""
+
+
+def ordered(quads: Array) -> Array:
+    """Corners clockwise from the one that makes the short side the top; of the two, the side that is higher.
+
+    Args:
+        quads: (n, 4, 2), each convex and going round, either way.
+    """
+    first, third = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
+    clockwise = first[:, 0] * third[:, 1] - first[:, 1] * third[:, 0] > 0
+    quads = np.where(clockwise[:, None, None], quads, quads[:, ::-1])
+    sides = side_lengths(quads)
+    wide = sides[:, 0] + sides[:, 2] > sides[:, 1] + sides[:, 3]
+    quads = np.where(wide[:, None, None], quads[:, NEXT], quads)
+    low = quads[:, :2, 1].sum(axis=1) > quads[:, 2:, 1].sum(axis=1)
+    return np.where(low[:, None, None], quads[:, BEYOND], quads)
+
+
+def side_lengths(quads: Array) -> Array:
+    """(n, 4) lengths: top, right, bottom, left."""
+    step = quads[:, NEXT] - quads
+    return np.asarray(np.hypot(step[..., 0], step[..., 1]))
+
+
+def tilt_and_taper(quads: Array) -> tuple[Array, Array]:
+    """How a card would have to lie to look like this, for ordered quads.
+
+    Returns:
+        The ratio of the singular values of the affine map from a 63 x 88 card to the quad: 1 seen from straight above,
+        cos(tilt) when tilted, whatever the axis. And the larger ratio of opposite sides: the perspective.
+    """
+    top, right = quads[:, 1] - quads[:, 0], quads[:, 2] - quads[:, 1]
+    bottom, left = quads[:, 2] - quads[:, 3], quads[:, 3] - quads[:, 0]
+    across, down = (top + bottom) / (2 * CARD_WH_MM[0]), (left + right) / (2 * CARD_WH_MM[1])
+    squares, product = (across * across).sum(axis=1), (across * down).sum(axis=1)
+    other = (down * down).sum(axis=1)
+    mean, spread = (squares + other) / 2, np.hypot((squares - other) / 2, product)
+    ratio = np.sqrt(np.maximum(mean - spread, 0) / (mean + spread + 1e-9))
+    sides = np.maximum(side_lengths(quads), 1e-6)
+    taper = np.maximum(sides[:, :2] / sides[:, 2:], sides[:, 2:] / sides[:, :2]).max(axis=1)
+    return ratio, taper
+
+
+def areas(quads: Array) -> Array:
+    """(n,) areas of convex quads."""
+    first, second = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
+    return np.asarray(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2)
+
+
+def covered(quad: Array, other: Array) -> float:
+    """How much of a convex quad (4, 2) lies in another, 0..1."""
+    import cv2
+
+    if (quad.max(axis=0) <= other.min(axis=0)).any() or (other.max(axis=0) <= quad.min(axis=0)).any():
+        return 0.0
+    shared, _ = cv2.intersectConvexConvex(quad.astype(np.float32), other.astype(np.float32))
+    return float(shared) / max(float(areas(quad[None])[0]), 1e-6)
+
+
+def grown(quads: Array, share: float) -> Array:
+    """Ordered quads with every side moved outward by a share of the top side's length."""
+    across, down = (
+        quads[:, 1] - quads[:, 0] + quads[:, 2] - quads[:, 3],
+        quads[:, 3] - quads[:, 0] + quads[:, 2] - quads[:, 1],
+    )
+    width = np.hypot(across[:, 0], across[:, 1])[:, None]
+    across, down = (
+        across * (share / 2),
+        down * (share / 2) * width / np.maximum(np.hypot(down[:, 0], down[:, 1])[:, None], 1e-6),
+    )
+    return np.asarray(
+        quads + np.stack([-across - down, across - down, across + down, down - across], axis=1), quads.dtype
+    )
