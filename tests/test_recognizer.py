@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -70,7 +69,7 @@ def test_every_form_of_a_picture_gives_the_same_answer(
         "path": photo_of_c3,
         "pil": Image.fromarray(c3[:, :, ::-1]),
         "array": c3,
-        "alpha": cv2.cvtColor(c3, cv2.COLOR_BGR2BGRA),
+        "alpha": np.dstack([c3, np.zeros(c3.shape[:2], np.uint8)]),
         "not contiguous": tall[::2],
         "negative strides": np.ascontiguousarray(c3[::-1, ::-1])[::-1, ::-1],
         "read-only": np.frombuffer(c3.tobytes(), np.uint8).reshape(c3.shape),

@@ -76,9 +76,8 @@ def main() -> None:
                 found = count_outcomes(recognizer, chosen, level, 40)
                 low, high = wilson(found["right"], len(chosen))
                 counts = ", ".join(f"{name} {found[name]}" for name in OUTCOMES)
-                print(
-                    f"{level}: right {found['right'] / len(chosen):.1%} ({low:.1%}-{high:.1%}) of {len(chosen)}: {counts}"
-                )
+                share = f"{found['right'] / len(chosen):.1%} ({low:.1%}-{high:.1%})"
+                print(f"{level}: right {share} of {len(chosen)}: {counts}")
                 taken = count_outcomes(recognizer, strangers, level, 41)["wrong"]
                 print(f"{level}: {taken} of {len(strangers)} strangers taken for a card of the catalog", flush=True)
 
