@@ -15,6 +15,8 @@ __all__ = ["logit", "measurements", "side_support"]
 _FULL = 60.0  # gradient across a side that counts fully: 15 grey levels a pixel
 _SIDE = ((np.arange(20) + 0.5) / 20 * 0.88 + 0.06).astype(np.float32)  # leaves out the rounded corners
 _BEYOND = np.linspace(0.04, 0.2, 6, dtype=np.float32)
+_ALONG = np.concatenate([_SIDE, 1 + _BEYOND, -_BEYOND])
+_AFTER, _BEFORE = slice(len(_SIDE), len(_SIDE) + len(_BEYOND)), slice(len(_SIDE) + len(_BEYOND), None)
 _SIDE_AND_BEYOND = np.concatenate([_SIDE, 1 + _BEYOND, -_BEYOND])
 _OFFSET = 2.5  # pixels of the small copy from the side to where its two colours are read
 
@@ -36,7 +38,7 @@ def _across(quads: NDArray[np.float32], edges: Gradients, at: NDArray[np.float32
     flat = np.where(inside, rows * width + columns, 0)
     unit = step / (length * np.float32(_FULL))
     across = edges[1].ravel()[flat] * unit[..., :1] - edges[0].ravel()[flat] * unit[..., 1:]
-    return np.asarray(np.clip(across, -1, 1) * inside)
+    return np.asarray(np.minimum(np.maximum(across, -1), 1) * inside)
 
 
 def _support(across: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -45,47 +47,47 @@ def _support(across: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return np.asarray(np.maximum(signed, 0.7 * unsigned) / across.shape[2])
 
 
-def _colours(quads: NDArray[np.float32], small: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Colours outside and inside each side: (n, 4, 10, channels) each."""
+def _colours(quads: NDArray[np.float32], small: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Colours beside each side, outside it and inside it: (2, n, 4, 10, channels)."""
     height, width = small.shape[:2]
-    step = quads[:, NEXT] - quads
+    step = np.roll(quads, -1, axis=1) - quads
     length = np.sqrt((step * step).sum(axis=2, keepdims=True)) + np.float32(1e-6)
     outward = np.concatenate([step[..., 1:], -step[..., :1]], axis=2) * (np.float32(_OFFSET) / length)
-    on = quads[:, :, None] + step[:, :, None] * _SIDE[::2, None]
-    points = np.stack([on + outward[:, :, None], on - outward[:, :, None]]).astype(np.int32)
-    flat = np.clip(points[..., 1], 0, height - 1) * width + np.clip(points[..., 0], 0, width - 1)
-    colours = small.reshape(height * width, -1)[flat].astype(np.float32) / 40
-    return colours[0, ..., :3], colours[1, ..., :3]
+    middle = quads[:, :, None] + step[:, :, None] * _SIDE[::2, None]
+    points = np.stack([middle + outward[:, :, None], middle - outward[:, :, None]]).astype(np.int32)
+    columns = np.minimum(np.maximum(points[..., 0], 0), width - 1)
+    rows = np.minimum(np.maximum(points[..., 1], 0), height - 1)
+    return small.reshape(height, width, -1)[rows, columns, :3].astype(np.float32) / np.float32(40)
+
+
+def _mean(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """`values.mean(axis)` without its bookkeeping, which for a few numbers costs more than the sum."""
+    return np.asarray(np.add.reduce(values, axis=axis) / np.float32(values.shape[axis]))
 
 
 def measurements(quads: NDArray[np.float32], small: NDArray[np.uint8], edges: Gradients) -> NDArray[np.float64]:
-    """(n, features): evidence along the sides, edges that run on beyond corners, colours beside the sides, shape."""
-    across = _across(quads, edges, _SIDE_AND_BEYOND)
-    side = across[:, :, : len(_SIDE)]
-    filled = np.sort((np.abs(side) > 0.15).sum(axis=2), axis=1) / len(_SIDE)
-    beyond = np.abs(across[:, :, len(_SIDE) :].reshape(-1, 8, len(_BEYOND)).sum(axis=2)) / len(_BEYOND)
-    beyond.sort(axis=1)
-    outside, inside = _colours(quads, small)
-    ground, border = outside.mean(axis=2), inside.mean(axis=2)
-    contrast = np.sort(np.abs(ground - border).mean(axis=2), axis=1)
+    """(n, features): evidence along the sides, edges running on beyond the corners, colours beside the sides, shape."""
+    across = _across(quads, edges, _ALONG)
+    side, after, before = across[..., : len(_SIDE)], across[..., _AFTER], across[..., _BEFORE]
+    filled = np.sort(_mean(np.abs(side) > 0.15, 2), axis=1)
+    beyond = np.sort(np.abs(np.concatenate([_mean(after, 2), _mean(before, 2)], axis=1)), axis=1)
+    colours = _colours(quads, small)
+    mean = _mean(colours, 3)
+    varied = np.sqrt(np.maximum(_mean(colours * colours, 3) - mean * mean, 0))
+    between = np.abs(mean - _mean(mean, 2)[:, :, None])
+    unlike, noise = (_mean(each.reshape(2, len(quads), 4 * mean.shape[3]), 2) for each in (between, varied))
+    contrast = np.sort(_mean(np.abs(mean[0] - mean[1]), 2), axis=1)
     ratio, taper = tilt_and_taper(quads)
     extent = side_lengths(quads).max(axis=1) / max(small.shape[:2])
+    shape = [ratio, taper, np.maximum(0, taper - 1 - 0.55 * extent), extent, np.log(extent + 0.02)]
     columns = [
-        *np.sort(_support(side), axis=1).T,
-        *filled.T[:2],
-        beyond.sum(axis=1) / 8,
-        *beyond.T[-2:],
-        *(np.abs(c - c.mean(axis=1, keepdims=True)).mean(axis=(1, 2)) for c in (ground, border)),
-        *(c.std(axis=2).mean(axis=(1, 2)) for c in (outside, inside)),
-        *contrast.T[:2],
-        contrast.mean(axis=1),
-        ratio,
-        taper,
-        np.maximum(0, taper - 1 - 0.55 * extent),
-        extent,
-        np.log(extent + 0.02),
+        np.sort(_support(side), axis=1),
+        filled[:, :2],
+        np.stack([_mean(beyond, 1), beyond[:, -2], beyond[:, -1], *unlike, *noise], axis=1),
+        contrast[:, :2],
+        np.stack([_mean(contrast, 1), *shape], axis=1),
     ]
-    return np.stack(columns, axis=1).astype(np.float64)
+    return np.concatenate(columns, axis=1).astype(np.float64)
 
 
 _WEIGHTS = np.array(
