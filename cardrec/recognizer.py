@@ -30,6 +30,10 @@ DEMO_CATALOG = Path(__file__).parent / "data" / "demo.cardrec"
 """The catalog in the wheel: 1,000 fictional cards, drawn by this project."""
 
 
+SURE = 0.98
+"""Confidence of a match from which the card is not read upside down as well, which would double the encoder's work."""
+
+
 @dataclass(slots=True)
 class _Clock:
     """Milliseconds by stage of one frame or batch."""
@@ -283,11 +287,11 @@ class Recognizer:
     def _read(self, sightings: list[_Sighting], request: _Request, clock: _Clock) -> list[tuple[int, Card]]:
         """Names each outline, in order, with the index of its frame.
 
-        A rectangle leaves open which end is up. What is not recognised as it stands is read upside down as well, and
-        the reading that resembles a catalog card more is kept.
+        A rectangle leaves open which end is up. What is not surely recognised as it stands is read upside down as
+        well, and the reading that resembles a catalog card more is kept.
         """
         cards = self._read_upright(sightings, request, clock)
-        doubtful = [n for n, card in enumerate(cards) if sightings[n].turnable and card.status != "match"]
+        doubtful = [n for n, card in enumerate(cards) if sightings[n].turnable and not _is_sure(card)]
         turned = self._read_upright([sightings[n].turned() for n in doubtful], request, clock)
         for n, card in zip(doubtful, turned, strict=True):
             if _best_score(card) > _best_score(cards[n]):
@@ -341,6 +345,10 @@ def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float
     for row, score, (card_id, meta) in zip(rows.tolist(), scores.tolist(), state.cards(rows), strict=True):
         best.setdefault(card_id, Match(card_id, score, row, meta))
     return tuple(best.values())
+
+
+def _is_sure(card: Card) -> bool:
+    return card.status == "match" and card.confidence >= SURE
 
 
 def _best_score(card: Card) -> float:

@@ -162,7 +162,7 @@ class Run:
         self.optimizer.step()
         self.step += 1
         self.total += 1
-        update_average(self.average, self.model, min(self.config["ema"], (1 + self.total) / (10 + self.total)))
+        update_average(self.average, self.model, min(stage["ema"], (1 + self.total) / (10 + self.total)))
         return {"class": loss_class.item(), "map": loss_map.item(), "hit": hit.item()}
 
 

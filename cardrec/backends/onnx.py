@@ -64,7 +64,7 @@ class _OnnxSlot:
         except Exception as error:  # ONNX Runtime's exceptions have no common public base
             raise DeviceError(f"ONNX Runtime failed on {self._submitted} cards: {error}") from error
         vectors: NDArray[np.float32] = binding.get_outputs()[0].numpy()
-        return vectors
+        return vectors.copy()  # the next run of this binding writes to the same memory
 
 
 class OnnxEncoder:
