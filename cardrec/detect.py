@@ -92,7 +92,7 @@ class ContourDetector:
         pixels = _regular(frame.pixels)
         if SMALL_SIDE * min(frame.size_wh) < _LEAST_SIDE * max(frame.size_wh) or min(frame.size_wh) < _LEAST_SIDE:
             return []
-        small = _shrink(pixels, SMALL_SIDE)
+        small = shrink(pixels, SMALL_SIDE)
         height, width = small.shape[:2]
         least = _log_odds(self.min_score)
         quads, edges = _search(pixels, small, max_cards, least - _FIT_GAIN)
@@ -134,7 +134,7 @@ def _search_thoroughly(
     pixels: NDArray[np.uint8], small: NDArray[np.uint8], edges: candidates.Gradients, max_cards: int, least: float
 ) -> NDArray[np.float32]:
     """Contours at two sizes and lines; lines again without the edges of what was found, while that finds more cards."""
-    double = _shrink(pixels, 2 * SMALL_SIDE)
+    double = shrink(pixels, 2 * SMALL_SIDE)
     ratio = np.array([small.shape[1] / double.shape[1], small.shape[0] / double.shape[0]], np.float32)
     finer, largest = candidates.gradients(double, colour=False), 20 + 4 * max_cards
     pool = [candidates.from_contours(edges, largest=largest, outer=outer) for outer in (True, False)]
@@ -259,7 +259,7 @@ def _regular(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def _shrink(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+def shrink(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     """A copy of at most ``side`` pixels, averaged enough not to alias.
 
     Rows are left out (every second one, at four times), then pixels are averaged in twos: a third of INTER_AREA's time.
