@@ -1,8 +1,9 @@
 """From the scores of the best cards to an answer: match, ambiguous or unknown, with a probability.
 
 Two numbers decide: the best card's cosine (is it in the catalog at all?) and its lead over the next card (is it this
-printing?). The thresholds and the logistic curve come from simulated captures of cards that no training saw, measured
-by `python -m training.evaluate` and stored with the model.
+printing?). A logistic curve makes a probability of them, and a match is what is probable enough. Curve and thresholds
+come from simulated captures of cards that no training saw, measured by `python -m training.evaluate` and stored with
+the model.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ class Calibration:
     """How scores become answers.
 
     Attributes:
-        min_score: cosine under which the card counts as not in the catalog.
-        min_margin: lead over the next card under which the two can't be told apart.
+        min_confidence: probability from which the best card is a match.
+        min_score: cosine from which a card that is no match is ambiguous: it resembles the catalog's cards, but not one
+            of them clearly enough.
         bias, score_weight, margin_weight: logistic regression of 'the best match is right' on score and margin.
     """
 
+    min_confidence: float
     min_score: float
-    min_margin: float
     bias: float
     score_weight: float
     margin_weight: float
@@ -57,11 +59,11 @@ def decide(scores: Sequence[float], calibration: Calibration) -> tuple[Status, f
     if not scores:
         return "unknown", 0.0
     best, runner_up = scores[0], scores[1] if len(scores) > 1 else 0.0
-    margin = best - runner_up
-    confidence = _logistic(calibration.bias + calibration.score_weight * best + calibration.margin_weight * margin)
-    if best < calibration.min_score:
-        return "unknown", confidence
-    return ("match" if margin >= calibration.min_margin else "ambiguous"), confidence
+    evidence = calibration.score_weight * best + calibration.margin_weight * (best - runner_up)
+    confidence = _logistic(calibration.bias + evidence)
+    if confidence >= calibration.min_confidence:
+        return "match", confidence
+    return ("ambiguous" if best >= calibration.min_score else "unknown"), confidence
 
 
 def _logistic(x: float) -> float:

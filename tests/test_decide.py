@@ -9,18 +9,18 @@ import pytest
 from cardrec.decide import Calibration, decide
 from cardrec.errors import ModelError
 
-CALIBRATION = Calibration(min_score=0.6, min_margin=0.05, bias=-8.0, score_weight=10.0, margin_weight=20.0)
+CALIBRATION = Calibration(min_confidence=0.8, min_score=0.6, bias=-8.0, score_weight=10.0, margin_weight=20.0)
 
 
 @pytest.mark.parametrize(
     ("scores", "status"),
     [
         ([], "unknown"),
-        ([0.59], "unknown"),
-        ([0.59, 0.1], "unknown"),
+        ([0.59, 0.55], "unknown"),
+        ([0.2, 0.1], "unknown"),
         ([0.61], "match"),
         ([0.9, 0.84], "match"),
-        ([0.9, 0.86], "ambiguous"),
+        ([0.9, 0.89], "ambiguous"),
         ([0.9, 0.9], "ambiguous"),
         ([-0.3, -0.4], "unknown"),
     ],
@@ -41,11 +41,11 @@ def test_confidence_rises_with_score_and_with_margin() -> None:
 
 
 def test_extreme_weights_neither_overflow_nor_leave_0_to_1() -> None:
-    steep = Calibration(min_score=0.0, min_margin=0.0, bias=-1e6, score_weight=2e6, margin_weight=0.0)
+    steep = Calibration(min_confidence=0.5, min_score=0.0, bias=-1e6, score_weight=2e6, margin_weight=0.0)
     assert decide([0.0], steep)[1] == 0.0
     assert decide([1.0], steep)[1] == 1.0
 
 
 def test_missing_number_is_named() -> None:
     with pytest.raises(ModelError, match="margin_weight"):
-        Calibration.from_numbers({"min_score": 0.5, "min_margin": 0.1, "bias": 0, "score_weight": 1})
+        Calibration.from_numbers({"min_score": 0.5, "min_confidence": 0.9, "bias": 0, "score_weight": 1})

@@ -39,8 +39,13 @@ def names(cards: tuple[Card, ...]) -> list[str | None]:
 @pytest.mark.parametrize("sample", read_samples(), ids=lambda sample: sample.path.stem)
 def test_bundled_photos_show_what_their_list_says(recognizer: Recognizer, sample: Sample) -> None:
     result = recognizer.identify(sample.path, max_cards=9)
-    found = [name for name in names(result.cards) if name]
-    assert sorted(found) == sorted(name for name in sample.card_ids if name)
+    known = sorted(name for name in sample.card_ids if name)
+    if sample.path.stem == "reprint":  # the catalog has its twin in the other language: the answer is one of the two
+        (card,) = result.cards
+        assert card.match is None and card.status == "ambiguous"
+        assert known[0] in {match.card_id for match in card.matches[:2]}
+    else:
+        assert sorted(name for name in names(result.cards) if name) == known
 
 
 def test_result_is_complete(recognizer: Recognizer, sample: Sample) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cardrec.decide import Calibration, decide
 from training import augment, data, evaluate, phash
 
 
@@ -100,12 +101,22 @@ def test_calibration_separates_what_can_be_separated() -> None:
         margin=np.full(500, 0.3, np.float32),
         outside_score=outside.astype(np.float32),
         outside_margin=np.full(500, 0.05, np.float32),
+        twin=np.zeros(500, bool),
     )
     numbers = evaluate.calibrate(answers)
-    accepted = (answers.score >= numbers["min_score"]) & (answers.margin >= numbers["min_margin"])
-    false = (answers.outside_score >= numbers["min_score"]) & (answers.outside_margin >= numbers["min_margin"])
-    assert accepted.mean() > 0.95 and false.mean() <= evaluate.FALSE_ACCEPTS
-    assert numbers["score_weight"] > 0
+    calibration = Calibration.from_numbers(numbers)
+    known = [decide([score, score - 0.3], calibration)[0] for score in inside]
+    strangers = [decide([score, score - 0.05], calibration)[0] for score in outside]
+    assert known.count("match") > 480
+    assert strangers.count("match") <= 6 and strangers.count("unknown") >= 440
+    assert numbers["score_weight"] > 0 and 0.45 < numbers["min_score"] < 0.6
+
+
+def test_cards_whose_twin_is_in_the_catalog_are_no_strangers() -> None:
+    hashes = phash.phash([picture(1), picture(2), picture(1), picture(3)])
+    faces = np.array([0, 1, 2, 3])
+    assert evaluate.twins(hashes, faces, np.arange(4)).tolist() == [True, False, True, False]
+    assert evaluate.twins(hashes, np.array([0, 1, 0, 3]), np.arange(4)).tolist() == [False] * 4
 
 
 def test_logistic_fit_recovers_the_curve() -> None:

@@ -23,6 +23,7 @@ from rich.progress import track
 
 from cardrec.catalog import Catalog
 from cardrec.embed import Embedder
+from cardrec.store import LOCK
 from training.render import CardSpec, deck, render
 from training.simulate import Level, simulate_frame
 
@@ -43,13 +44,14 @@ class Shot:
 
 
 SHOTS = (
-    Shot("desk", (12,), "easy", 1),
+    Shot("desk", (57,), "easy", 1),
     Shot("tilted", (321,), "easy", 2),
     Shot("dim", (507,), "hard", 3),
-    Shot("glare", (744,), "hard", 4),
+    Shot("glare", (337,), "hard", 12),
+    Shot("reprint", (12,), "easy", 1),
     Shot("stranger", (-3,), "easy", 5),
     Shot("empty", (), "easy", 6),
-    Shot("table", (45, 130, 288, 402, 666, 871, -9), "easy", 7),
+    Shot("table", (45, 130, 288, 402, 666, 871, -9), "easy", 11),
 )
 
 
@@ -76,27 +78,35 @@ def take(shot: Shot, ours: list[CardSpec], strangers: list[CardSpec]) -> tuple[N
     return frame.pixels, {"file": f"{shot.name}.jpg", "cards": cards}
 
 
+def write_photos(folder: Path, ours: list[CardSpec]) -> None:
+    """The photos of `SHOTS` and `samples.json`."""
+    strangers = deck(max(-place for shot in SHOTS for place in shot.cards) + 1, seed=STRANGER_SEED)
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = []
+    for shot in SHOTS:
+        pixels, shown = take(shot, ours, strangers)
+        cv2.imwrite(str(folder / shown["file"]), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        truth.append(shown)
+    (folder / "samples.json").write_text(json.dumps(truth, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("cardrec/data"))
+    parser.add_argument("--photos-only", action="store_true", help="leave the catalog as it is")
     options = parser.parse_args()
 
     cv2.setNumThreads(1)
     ours = deck(CATALOG_CARDS, seed=CATALOG_SEED)
-    strangers = deck(max(-place for shot in SHOTS for place in shot.cards) + 1, seed=STRANGER_SEED)
-    samples = options.out / "samples"
-    samples.mkdir(parents=True, exist_ok=True)
-    truth = []
-    for shot in SHOTS:
-        pixels, shown = take(shot, ours, strangers)
-        cv2.imwrite(str(samples / shown["file"]), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        truth.append(shown)
-    (samples / "samples.json").write_text(json.dumps(truth, indent=1) + "\n")
+    write_photos(options.out / "samples", ours)
+    print(f"{len(SHOTS)} photos in {options.out / 'samples'}")
+    if options.photos_only:
+        return
+    path = options.out / "demo.cardrec"
     with Embedder() as embedder:
-        report = Catalog.build(
-            options.out / "demo.cardrec", catalog_items(ours), encoder=embedder, overwrite=True, dtype="float16"
-        )
-    print(f"{report.added} cards, {len(report.duplicates)} pairs that look alike, {len(truth)} photos in {samples}")
+        report = Catalog.build(path, catalog_items(ours), encoder=embedder, overwrite=True, dtype="float16")
+    (path / LOCK).unlink(missing_ok=True)  # nobody writes to the bundled catalog
+    print(f"{report.added} cards in {path}, {len(report.duplicates)} pairs that look alike")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
     python -m training.evaluate_frames CARD_FOLDER [--count 200] [--model cardrec/data/model]
 
 Builds a catalog of the folder's pictures, leaves every tenth card out of it as a stranger, photographs cards one at a
-time, and counts: right, ambiguous with the right card first, wrong, taken for unknown, no outline; of strangers, how
-many were taken for a card of the catalog.
+time, and counts what became of it; of strangers, how many were taken for a card of the catalog.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from training.simulate import Level, simulate_frame
 STRANGERS = 10
 """Every so manieth card is left out of the catalog."""
 
-OUTCOMES = ("right", "ambiguous, right first", "wrong", "unknown", "no outline")
+OUTCOMES = ("right", "wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown", "no outline")
 
 
 def outcome(result: Result, card_id: str) -> str:
@@ -35,12 +34,12 @@ def outcome(result: Result, card_id: str) -> str:
     if not result.cards:
         return "no outline"
     card = result.cards[0]
-    first = card.matches[0].card_id if card.matches else ""
-    if card.status == "match":
-        return "right" if first == card_id else "wrong"
+    if card.status == "unknown":
+        return "unknown"
+    right = card.matches[0].card_id == card_id
     if card.status == "ambiguous":
-        return "ambiguous, right first" if first == card_id else "wrong"
-    return "unknown"
+        return "ambiguous, right first" if right else "ambiguous, wrong first"
+    return "right" if right else "wrong"
 
 
 def count_outcomes(recognizer: Recognizer, cards: list[CardImage], level: Level, seed: int) -> Counter[str]:

@@ -1,0 +1,31 @@
+"""Timing that survives a noisy machine: two things in turn, so that a slow second hits both."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+
+def alternate_ms(
+    first: Callable[[], object], second: Callable[[], object], *, rounds: int = 200, warm_up: int = 10
+) -> tuple[float, float]:
+    """Median milliseconds of two callables, called in turn."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for turn in range(warm_up + rounds):
+        for place, action in enumerate((first, second)):
+            begun = time.perf_counter()
+            action()
+            if turn >= warm_up:
+                spent[place].append((time.perf_counter() - begun) * 1e3)
+    return statistics.median(spent[0]), statistics.median(spent[1])
+
+
+def python_prints(code: str, *arguments: str) -> str:
+    """What a fresh interpreter prints for a piece of code."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout
