@@ -26,11 +26,13 @@ class Calibration:
         min_confidence: probability from which the best card is a match.
         min_score: cosine from which a card that is no match is ambiguous: it resembles the catalog's cards, but not one
             of them clearly enough.
+        max_margin: the most that the lead counts; a longer one tells of a small catalog, not of the card.
         bias, score_weight, margin_weight: logistic regression of 'the best match is right' on score and margin.
     """
 
     min_confidence: float
     min_score: float
+    max_margin: float
     bias: float
     score_weight: float
     margin_weight: float
@@ -59,7 +61,8 @@ def decide(scores: Sequence[float], calibration: Calibration) -> tuple[Status, f
     if not scores:
         return "unknown", 0.0
     best, runner_up = scores[0], scores[1] if len(scores) > 1 else 0.0
-    evidence = calibration.score_weight * best + calibration.margin_weight * (best - runner_up)
+    margin = min(best - runner_up, calibration.max_margin)
+    evidence = calibration.score_weight * best + calibration.margin_weight * margin
     confidence = _logistic(calibration.bias + evidence)
     if confidence >= calibration.min_confidence:
         return "match", confidence

@@ -117,11 +117,12 @@ def fit_logistic(features: NDArray[np.float64], right: NDArray[np.bool_], ridge:
 def calibrate(answers: Answers) -> dict[str, float]:
     """The `calibration` object of `model.json`: the curve, and the confidence and score that strangers rarely reach."""
     outside_score, outside_margin = answers.strangers()
+    max_margin = float(np.quantile(outside_margin, 1 - FALSE_ACCEPTS))
     scores = np.concatenate([answers.score, outside_score]).astype(np.float64)
-    margins = np.concatenate([answers.margin, outside_margin]).astype(np.float64)
+    margins = np.minimum(np.concatenate([answers.margin, outside_margin]), max_margin).astype(np.float64)
     right = np.concatenate([answers.right, np.zeros(len(outside_score), bool)])
     bias, score_weight, margin_weight = fit_logistic(np.column_stack([scores, margins]), right)
-    numbers = {"bias": bias, "score_weight": score_weight, "margin_weight": margin_weight}
+    numbers = {"bias": bias, "score_weight": score_weight, "margin_weight": margin_weight, "max_margin": max_margin}
     numbers["min_score"] = float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS))
     numbers["min_confidence"] = float(
         np.quantile(confidence(outside_score, outside_margin, numbers), 1 - FALSE_ACCEPTS)
@@ -131,7 +132,11 @@ def calibrate(answers: Answers) -> dict[str, float]:
 
 def confidence(score: Floats, margin: Floats, numbers: Mapping[str, float]) -> Floats:
     """What `cardrec.decide` makes of scores and margins: (n,) 0..1."""
-    logit = numbers["bias"] + numbers["score_weight"] * score + numbers["margin_weight"] * margin
+    logit = (
+        numbers["bias"]
+        + numbers["score_weight"] * score
+        + numbers["margin_weight"] * np.minimum(margin, numbers["max_margin"])
+    )
     return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
 
 
