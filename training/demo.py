@@ -46,7 +46,7 @@ class Shot:
 SHOTS = (
     Shot("desk", (57,), "easy", 1),
     Shot("tilted", (321,), "easy", 2),
-    Shot("dim", (507,), "hard", 3),
+    Shot("dim", (507,), "hard", 39),
     Shot("glare", (337,), "hard", 12),
     Shot("reprint", (12,), "easy", 1),
     Shot("stranger", (-3,), "easy", 5),

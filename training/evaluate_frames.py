@@ -20,13 +20,23 @@ from PIL import Image
 from cardrec import Catalog, Embedder, Recognizer, Result
 from cardrec.embed import open_encoder
 from training.data import CardImage, load_folder
-from training.evaluate import wilson
+from training.evaluate import twins, wilson
+from training.phash import phash
 from training.simulate import Level, simulate_frame
 
 STRANGERS = 10
 """Every so manieth card is left out of the catalog."""
 
 OUTCOMES = ("right", "wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown", "no outline")
+
+
+def without_twins(strangers: list[CardImage], known: list[CardImage]) -> tuple[list[CardImage], list[CardImage]]:
+    """The two lists, without the strangers that look nearly the same as a known card: reprints are no strangers."""
+    hashes = phash([card.pixels for card in strangers + known])
+    faces = np.arange(len(hashes))
+    faces[: len(strangers)] = -1
+    twin = twins(hashes, faces, np.arange(len(strangers)))
+    return [card for card, same in zip(strangers, twin, strict=True) if not same], known
 
 
 def outcome(result: Result, card_id: str) -> str:
@@ -61,7 +71,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     cards = load_folder(options.folder)
-    strangers, known = cards[::STRANGERS], [card for n, card in enumerate(cards) if n % STRANGERS]
+    strangers, known = without_twins(cards[::STRANGERS], [card for n, card in enumerate(cards) if n % STRANGERS])
     chosen = known[:: max(1, len(known) // options.count)][: options.count]
     levels: list[Level] = ["easy", "hard"]
     with tempfile.TemporaryDirectory() as temporary:
