@@ -29,7 +29,7 @@ check: $(VENV)/.dev ## formatting, lint, types, stubs of the native modules, spe
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy.stubtest cardrec._search cardrec._image
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml cardrec._search cardrec._image
 	$(BIN)/codespell
 
 format: $(VENV)/.dev ## put the formatting right
