@@ -24,7 +24,7 @@ from cardrec import candidates, evidence
 from cardrec.detect import SMALL_SIDE, shrink
 from cardrec.quads import areas, covered
 from training.data import read_rgb
-from training.simulate import Level, simulate_frame
+from training.simulate import Level, SimulatedFrame, simulate_frame
 
 Floats = NDArray[np.float64]
 
@@ -65,15 +65,27 @@ def tasks(single: int, several: int, empty: int) -> list[Task]:
     return [Task(level, cards, seed) for seed, (level, cards, _) in enumerate(places)]
 
 
-def judge(task: Task, cards: list[Path], backgrounds: list[Path]) -> list[Judged]:
-    """Simulates a frame and measures what the detector proposes in it, as its quick and its thorough search see it."""
-    cv2.setNumThreads(1)
-    rng = np.random.default_rng([60, task.seed])
+def photograph(task: Task, cards: list[Path], backgrounds: list[Path], rng: np.random.Generator) -> SimulatedFrame:
+    """A frame of the task's cards; in three of five on a real texture or photograph."""
     faces = [read_rgb(cards[rng.integers(len(cards))]) for _ in range(task.cards)]
     ground = None
     if rng.random() < 0.6:
         ground = np.ascontiguousarray(read_rgb(backgrounds[rng.integers(len(backgrounds))])[:, :, ::-1])
-    shot = simulate_frame(faces, rng=rng, level=task.level, background=ground)
+    return simulate_frame(faces, rng=rng, level=task.level, background=ground)
+
+
+def noise(rng: np.random.Generator) -> SimulatedFrame:
+    """A frame of noise, white to coarse: edges everywhere and no card."""
+    pixels = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    blurred = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.2, 4.0)))
+    return SimulatedFrame(blurred.astype(np.uint8), np.empty((0, 4, 2), np.float32), np.empty(0, np.int64))
+
+
+def judge(task: Task, cards: list[Path], backgrounds: list[Path]) -> list[Judged]:
+    """Simulates a frame and measures what the detector proposes in it, as its quick and its thorough search see it."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([60, task.seed])
+    shot = noise(rng) if task.cards == 0 and task.seed % 4 == 0 else photograph(task, cards, backgrounds, rng)
     small, double = shrink(shot.pixels, SMALL_SIDE), shrink(shot.pixels, 2 * SMALL_SIDE)
     fine_edges = candidates.gradients(double, colour=False)
     judged = []
