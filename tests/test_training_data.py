@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cardrec.decide import Calibration, decide
 from training import augment, data, evaluate, phash
+from training.logistic import fit_logistic
 
 
 def picture(seed: int, size_wh: tuple[int, int] = (150, 210)) -> NDArray[np.uint8]:
@@ -123,4 +124,5 @@ def test_logistic_fit_recovers_the_curve() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, (20000, 1))
     right = rng.random(20000) < 1 / (1 + np.exp(-(0.5 + 2 * x[:, 0])))
-    assert evaluate.fit_logistic(x, right) == pytest.approx([0.5, 2.0], abs=0.1)
+    design = np.column_stack([np.ones(len(x)), x])
+    assert fit_logistic(design, right, ridge=evaluate.RIDGE) == pytest.approx([0.5, 2.0], abs=0.1)

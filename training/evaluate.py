@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from cardrec.embed import Embedder, open_encoder
 from training.data import CardImage, load_source, split
+from training.logistic import fit_logistic
 from training.phash import nearest, phash
 from training.simulate import Level, simulate_crop
 
@@ -32,6 +33,7 @@ Row = tuple[str, Level, float, int, str, str]
 """Source, level, corner error, queries, and the top-1 of the model and of the hash."""
 FALSE_ACCEPTS = 0.01
 """Share of cards outside the catalog that the written thresholds may accept."""
+RIDGE = 1e-3
 AMBIGUOUS_STRANGERS = 0.1
 """Share of cards outside the catalog that may be called ambiguous instead of unknown, or be accepted."""
 TWIN_AGREEMENT = 0.6
@@ -102,18 +104,6 @@ def answer(
     return Answers(faces[best] == truth, score, margin, outside_score, outside_margin, twin)
 
 
-def fit_logistic(features: NDArray[np.float64], right: NDArray[np.bool_], ridge: float = 1e-3) -> NDArray[np.float64]:
-    """Weights (bias first) of a logistic regression, by Newton's method with a little ridge."""
-    design = np.column_stack([np.ones(len(features)), features])
-    weights = np.zeros(design.shape[1])
-    for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (chance - right) + ridge * weights
-        hessian = (design * (chance * (1 - chance))[:, None]).T @ design + ridge * np.eye(len(weights))
-        weights -= np.linalg.solve(hessian, gradient)
-    return weights
-
-
 def calibrate(answers: Answers) -> dict[str, float]:
     """The `calibration` object of `model.json`: the curve, and the confidence and score that strangers rarely reach."""
     outside_score, outside_margin = answers.strangers()
@@ -121,7 +111,9 @@ def calibrate(answers: Answers) -> dict[str, float]:
     scores = np.concatenate([answers.score, outside_score]).astype(np.float64)
     margins = np.minimum(np.concatenate([answers.margin, outside_margin]), max_margin).astype(np.float64)
     right = np.concatenate([answers.right, np.zeros(len(outside_score), bool)])
-    bias, score_weight, margin_weight = fit_logistic(np.column_stack([scores, margins]), right)
+    bias, score_weight, margin_weight = fit_logistic(
+        np.column_stack([np.ones(len(scores)), scores, margins]), right, ridge=RIDGE
+    )
     numbers = {"bias": bias, "score_weight": score_weight, "margin_weight": margin_weight, "max_margin": max_margin}
     numbers["min_score"] = float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS))
     numbers["min_confidence"] = float(

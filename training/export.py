@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_hash
+from cardrec.rectify import INPUT_SIZE
 from training.model import CardEncoder
 
-SIZE = 224
 OPSET = 17
 TOLERANCE = 2e-4
 """Largest difference in an embedding's coordinate between torch and ONNX Runtime: float32 rounding over 60 layers."""
@@ -59,7 +59,7 @@ def write_onnx(network: Inference, path: Path) -> None:
         warnings.simplefilter("ignore")  # the exporter announces its own deprecation; see the notes on versions
         torch.onnx.export(
             network,
-            (torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8),),
+            (torch.zeros(2, INPUT_SIZE, INPUT_SIZE, 3, dtype=torch.uint8),),
             str(path),
             input_names=["pixels"],
             output_names=["embedding"],
@@ -81,7 +81,10 @@ def check_agreement(encoder: CardEncoder, path: Path, seed: int = 0) -> float:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     coarse = torch.rand(5, 3, 9, 9, generator=torch.Generator().manual_seed(seed))
     pictures = (
-        (F.interpolate(coarse, (SIZE, SIZE), mode="bicubic").clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous()
+        (F.interpolate(coarse, (INPUT_SIZE, INPUT_SIZE), mode="bicubic").clamp(0, 1) * 255)
+        .byte()
+        .permute(0, 2, 3, 1)
+        .contiguous()
     )
     with torch.no_grad():
         expected = encoder.eval()(pictures).numpy()
@@ -104,7 +107,7 @@ def describe(network: Path, name: str, dimension: int, training: dict[str, Any])
         "dimension": dimension,
         "file": network.name,
         "sha256": digest,
-        "input": {"name": "pixels", "shape": ["n", SIZE, SIZE, 3], "dtype": "uint8"},
+        "input": {"name": "pixels", "shape": ["n", INPUT_SIZE, INPUT_SIZE, 3], "dtype": "uint8"},
         "output": {"name": "embedding", "shape": ["n", dimension], "dtype": "float32", "norm": 1},
         "preprocessing": dict(PREPROCESSING),
         "preprocessing_hash": preprocessing_hash(),

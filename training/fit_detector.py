@@ -24,6 +24,7 @@ from cardrec import candidates, evidence
 from cardrec.detect import SMALL_SIDE, shrink
 from cardrec.quads import areas, covered
 from training.data import read_rgb
+from training.logistic import fit_logistic
 from training.simulate import Level, SimulatedFrame, simulate_frame
 
 Floats = NDArray[np.float64]
@@ -122,19 +123,14 @@ def sample_weights(judged: list[Judged]) -> Floats:
 
 
 def fit(judged: list[Judged]) -> Floats:
-    """Weights of the measurements, and the constant last: a logistic regression, by Newton's method."""
+    """Weights of the measurements, and the constant last: a logistic regression."""
     measured = np.concatenate([each.measured for each in judged])
-    card = (np.concatenate([each.iou for each in judged]) > CARD_IOU).astype(np.float64)
+    card = np.concatenate([each.iou for each in judged]) > CARD_IOU
     counts = sample_weights(judged)
     mean, deviation = measured.mean(axis=0), measured.std(axis=0) + 1e-9
     design = np.column_stack([(measured - mean) / deviation, np.ones(len(measured))])
     ridge = np.append(np.full(measured.shape[1], RIDGE * len(design)), 0.0)
-    weights = np.zeros(design.shape[1])
-    for _ in range(25):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -50, 50)))
-        gradient = design.T @ (counts * (chance - card)) + ridge * weights
-        hessian = (design * (counts * chance * (1 - chance))[:, None]).T @ design + np.diag(ridge + 1e-6)
-        weights -= np.linalg.solve(hessian, gradient)
+    weights = fit_logistic(design, card, ridge=ridge, counts=counts)
     return np.append(weights[:-1] / deviation, weights[-1] - (weights[:-1] * mean / deviation).sum())
 
 

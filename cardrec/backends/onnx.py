@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from cardrec.errors import DeviceError, DeviceTimeout, ModelError
 from cardrec.model import Model
+from cardrec.rectify import INPUT_SIZE
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding
 
 __all__ = ["OnnxEncoder"]
 
-SIZE = 224
 CAPACITY = 16
 """Cards a slot: enough for a binder page in both directions; more gains nothing on a CPU."""
 SLOTS = 4
@@ -37,7 +37,7 @@ class _OnnxSlot:
     """One slot: an input that ONNX Runtime reads in place, and a binding for each batch size used so far."""
 
     def __init__(self, session: InferenceSession, input_name: str, output_name: str) -> None:
-        self.pixels = _page_aligned((CAPACITY, SIZE, SIZE, 3))
+        self.pixels = _page_aligned((CAPACITY, INPUT_SIZE, INPUT_SIZE, 3))
         self._session = session
         self._names = input_name, output_name
         self._bindings: dict[int, IOBinding] = {}
@@ -46,7 +46,9 @@ class _OnnxSlot:
     def _binding(self, count: int) -> IOBinding:
         if count not in self._bindings:
             binding = self._session.io_binding()
-            binding.bind_input(self._names[0], "cpu", 0, np.uint8, (count, SIZE, SIZE, 3), self.pixels.ctypes.data)
+            binding.bind_input(
+                self._names[0], "cpu", 0, np.uint8, (count, INPUT_SIZE, INPUT_SIZE, 3), self.pixels.ctypes.data
+            )
             binding.bind_output(self._names[1], "cpu")
             self._bindings[count] = binding
         return self._bindings[count]
@@ -89,11 +91,11 @@ class OnnxEncoder:
             len(taken) != 1
             or len(given) != 1
             or taken[0].type != "tensor(uint8)"
-            or taken[0].shape[1:] != [SIZE, SIZE, 3]
+            or taken[0].shape[1:] != [INPUT_SIZE, INPUT_SIZE, 3]
             or given[0].shape[1:] != [model.dimension]
         ):
             raise ModelError(
-                f"{model.network}: expected one uint8 input (n, {SIZE}, {SIZE}, 3) and one output "
+                f"{model.network}: expected one uint8 input (n, {INPUT_SIZE}, {INPUT_SIZE}, 3) and one output "
                 f"(n, {model.dimension}); found {[(t.type, t.shape) for t in taken]} and {[g.shape for g in given]}"
             )
         self._free: queue.SimpleQueue[_OnnxSlot] = queue.SimpleQueue()
