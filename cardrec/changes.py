@@ -10,7 +10,7 @@ from cardrec.errors import CatalogError, CatalogMismatchError
 from cardrec.manifest import MAX_SEGMENTS, Manifest, SegmentEntry
 from cardrec.segment import Segment, SegmentWriter, write_removed
 from cardrec.snapshot import Snapshot
-from cardrec.store import creating, writing
+from cardrec.store import Transaction, creating, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,12 @@ T = TypeVar("T")
 
 def create(folder: Path, manifest: Manifest, overwrite: bool, fill: Callable[[SegmentWriter], T]) -> T:
     """Make a catalog of one segment, which ``fill`` writes; returns what that returns."""
-    with creating(folder, overwrite) as transaction:
-        with transaction.segment(manifest.dimension, manifest.dtype) as writer:
-            result = fill(writer)
-            entry = writer.finish()
-        transaction.commit(manifest, (entry,) if entry else ())
+    with (
+        creating(folder, overwrite) as transaction,
+        transaction.segment(manifest.dimension, manifest.dtype) as writer,
+    ):
+        result = fill(writer)
+        _commit_alone(transaction, manifest, writer)
     return result
 
 
@@ -47,9 +48,12 @@ def append(folder: Path, fill: Callable[[SegmentWriter, Snapshot], T]) -> tuple[
             raise CatalogError(f"{folder}: has {len(existing.segments)} segments already; call compact() first")
         with transaction.segment(existing.manifest.dimension, existing.manifest.dtype) as writer:
             result = fill(writer, existing)
-            entry = writer.finish()
-        if entry:
-            transaction.commit(existing.manifest, (*existing.manifest.segments, entry))
+            if writer.rows and existing.segments:
+                entry = writer.finish(existing.basis)
+                segments = (*existing.manifest.segments, entry)
+                transaction.commit(existing.manifest, segments, existing.manifest.basis)
+            elif writer.rows:
+                _commit_alone(transaction, existing.manifest, writer)
         return existing.rows, result, Snapshot.open(folder)
 
 
@@ -67,7 +71,7 @@ def remove(folder: Path, card_ids: list[str]) -> tuple[int, Snapshot]:
                 _with_removed(segment, rows[index], transaction.generation) if index in rows else segment.entry
                 for index, segment in enumerate(existing.segments)
             )
-            transaction.commit(existing.manifest, segments)
+            transaction.commit(existing.manifest, segments, existing.manifest.basis)
         return sum(map(len, rows.values())), Snapshot.open(folder)
 
 
@@ -82,11 +86,20 @@ def compact(folder: Path) -> Snapshot:
         if len(existing.segments) > 1 or len(existing) < existing.rows:
             with transaction.segment(existing.manifest.dimension, existing.manifest.dtype) as writer:
                 for segment in existing.segments:
-                    segment.verify()  # or damaged rows would get new checksums
+                    segment.verify(existing.basis)  # or damaged rows would get new checksums
                     _copy_live(segment, writer)
-                entry = writer.finish()
-            transaction.commit(existing.manifest, (entry,) if entry else ())
+                _commit_alone(transaction, existing.manifest, writer)
         return Snapshot.open(folder)
+
+
+def _commit_alone(transaction: Transaction, base: Manifest, writer: SegmentWriter) -> None:
+    """Make what was written the catalog's only segment, with a basis chosen for its rows; without rows it has none."""
+    if not writer.rows:
+        transaction.commit(base, (), None)
+        return
+    basis = writer.choose_basis()
+    entry = writer.finish(basis, keep_basis=True)
+    transaction.commit(base, (entry,), None if basis is None else len(basis.vectors))
 
 
 def check_model(folder: Path, manifest: Manifest, fingerprint: str, preprocessing: str) -> None:

@@ -1,9 +1,13 @@
 """catalog.json: which files make up a catalog, checked field by field before any of them is touched.
 
-{"format": 1, "generation": 3, "model": {"fingerprint": "...", "preprocessing": "..."}, "dimension": 768,
- "dtype": "float32", "calibration": null, "checksum": "sha256 of all the rest",
+{"format": 2, "generation": 3, "model": {"fingerprint": "...", "preprocessing": "..."}, "dimension": 768,
+ "dtype": "float32", "calibration": null, "checksum": "sha256 of all the rest", "basis": 32,
  "segments": [{"name": "00000001", "rows": 1000, "removed": "removed-00000003.npy",
+               "prefix": {"scale": 0.003, "error": 0.02, "norm": 0.99},
                "files": {"vectors.npy": {"bytes": 3072128, "sha256": "...", "edges": "..."}, ...}}]}
+
+`basis` is the length of the prefixes that the search prunes by, or null; the rotation lies in the first segment.
+Format 1 has neither `basis` nor `prefix` and is read as if both were null.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +25,37 @@ from cardrec.files import read_small, unsound, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FORMAT", "MANIFEST", "FileEntry", "Manifest", "SegmentEntry", "checked", "parse", "read", "seal", "write"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "FileEntry",
+    "Manifest",
+    "PrefixEntry",
+    "SegmentEntry",
+    "checked",
+    "parse",
+    "read",
+    "seal",
+    "write",
+]
 
-FORMAT = 1
+FORMAT = 2
+_FIRST_FORMAT = 1
 MANIFEST = "catalog.json"
 SEGMENT_FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite")
+PREFIX_FILE, BASIS_FILE = "prefix.npy", "basis.npy"
 SEGMENT_NAME = re.compile(r"[0-9]{8,16}")
 REMOVED_NAME = re.compile(r"removed-[0-9]{8,16}\.npy")
 DTYPES = ("float32", "float16")
 
-MAX_BYTES = 1 << 20  # 128 segments take about 150 KB
+MAX_BYTES = 1 << 20  # 64 segments take about 100 KB
 MAX_CALIBRATION_BYTES = MAX_BYTES // 2
-MAX_SEGMENTS = 128  # five open files each: below the usual limit of 1,024
+MAX_SEGMENTS = 64  # seven open files each, twice while the catalog changes: below the usual limit of 1,024
 MAX_ROWS = 2**31 - 1
 MAX_DIMENSION = 65_536
 _MAX_FILE_BYTES = 2**53
 _HEX = re.compile(r"[0-9a-f]{64}")
-_KEYS = {"format", "generation", "model", "dimension", "dtype", "calibration", "segments", "checksum"}
+_KEYS = {"format", "generation", "model", "dimension", "dtype", "calibration", "segments", "checksum", "basis"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,15 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixEntry:
+    """The numbers that belong to a segment's prefix codes; see `cardrec.pruning.Prefix`."""
+
+    scale: float
+    error: float
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentEntry:
     """One immutable folder of rows; ``removed`` names the file of its tombstones, a later one for each removal."""
 
@@ -57,6 +84,7 @@ class SegmentEntry:
     rows: int
     files: Mapping[str, FileEntry]
     removed: str | None = None
+    prefix: PrefixEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +98,16 @@ class Manifest:
     calibration: Mapping[str, Any] | None = None
     generation: int = 0
     segments: tuple[SegmentEntry, ...] = ()
+    basis: int | None = None
 
     @property
     def rows(self) -> int:
         """Rows in all segments, removed ones included."""
         return sum(segment.rows for segment in self.segments)
 
-    def next(self, segments: tuple[SegmentEntry, ...], generation: int) -> Manifest:
+    def next(self, segments: tuple[SegmentEntry, ...], generation: int, basis: int | None) -> Manifest:
         """The same catalog with other segments, a generation later."""
-        return replace(self, segments=segments, generation=generation)
+        return replace(self, segments=segments, generation=generation, basis=basis)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, without its checksum."""
@@ -89,6 +118,7 @@ class Manifest:
             "dimension": self.dimension,
             "dtype": self.dtype,
             "calibration": None if self.calibration is None else dict(self.calibration),
+            "basis": self.basis,
             "segments": [_segment_dict(segment) for segment in self.segments],
         }
 
@@ -98,7 +128,8 @@ def _segment_dict(segment: SegmentEntry) -> dict[str, Any]:
         name: {"bytes": entry.bytes, "sha256": entry.sha256, "edges": entry.edges}
         for name, entry in segment.files.items()
     }
-    return {"name": segment.name, "rows": segment.rows, "removed": segment.removed, "files": files}
+    prefix = None if segment.prefix is None else asdict(segment.prefix)
+    return {"name": segment.name, "rows": segment.rows, "removed": segment.removed, "prefix": prefix, "files": files}
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
@@ -126,7 +157,7 @@ def checked(manifest: Manifest) -> Manifest:
         InputError: a field can't be written, or could not be read back.
     """
     try:
-        data = seal(manifest.next((), 1).to_dict())
+        data = seal(manifest.next((), 1, None).to_dict())
         parse(data, Path(MANIFEST))
     except (CatalogFormatError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"can't start a catalog with these values: {error}") from None
@@ -156,8 +187,8 @@ def parse(data: bytes, path: Path) -> Manifest:
     """Check the bytes of catalog.json; ``path`` is for the messages."""
     content = _load(data, path)
     try:
-        _check_format(content)
-        _require(set(content) == _KEYS, f"has the fields {sorted(content)}, {sorted(_KEYS)} were expected")
+        keys = _KEYS - {"basis"} if _check_format(content) == _FIRST_FORMAT else _KEYS
+        _require(set(content) == keys, f"has the fields {sorted(content)}, {sorted(keys)} were expected")
         _require(
             content["checksum"] == _checksum({key: value for key, value in content.items() if key != "checksum"}),
             "does not have the checksum it says: it was damaged or edited",
@@ -200,20 +231,28 @@ def _load(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_format(content: Mapping[str, Any]) -> None:
+def _check_format(content: Mapping[str, Any]) -> int:
     version = content.get("format")
-    _require(type(version) is int and version >= 1, f"has format {version!r}, a whole number from 1 was expected")
+    if type(version) is not int or version < _FIRST_FORMAT:
+        raise _WrongFieldError(f"has format {version!r}, a whole number from {_FIRST_FORMAT} was expected")
     _require(
-        version == FORMAT,
-        f"has format {version}, this version of cardrec reads format {FORMAT}",
+        version <= FORMAT,
+        f"has format {version}, this version of cardrec reads up to format {FORMAT}",
         "upgrade cardrec, or build the catalog again with this version",
     )
+    return version
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
     """A JSON whole number in a range; true and 1.0 are none."""
     if type(value) is not int or not low <= value <= high:
         raise _WrongFieldError(f"{name} is {_short(value)}, a whole number from {low} to {high} was expected")
+    return value
+
+
+def _positive(value: Any, name: str) -> float:
+    if type(value) is not float or not 0.0 < value < 1e30:
+        raise _WrongFieldError(f"{name} is {_short(value)}, a positive number was expected")
     return value
 
 
@@ -243,36 +282,54 @@ def _manifest(content: Mapping[str, Any]) -> Manifest:
     _require(dtype in DTYPES, f"dtype is {dtype!r}, one of {DTYPES} was expected")
     listed = content["segments"]
     _require(isinstance(listed, list) and len(listed) <= MAX_SEGMENTS, f"segments is no list of at most {MAX_SEGMENTS}")
-    segments = tuple(_segment(entry, index) for index, entry in enumerate(listed))
+    dimension = _whole(content["dimension"], "dimension", 1, MAX_DIMENSION)
+    basis = content.get("basis")
+    if basis is not None and _whole(basis, "basis", 4, dimension) % 4:
+        raise _WrongFieldError(f"basis is {basis}, a multiple of 4 was expected")
+    segments = tuple(_segment(entry, index, content["format"], basis) for index, entry in enumerate(listed))
     _require(len({segment.name for segment in segments}) == len(segments), "two segments have the same name")
     calibration = content["calibration"]
     manifest = Manifest(
         fingerprint=_text(model["fingerprint"], "model.fingerprint"),
         preprocessing=_text(model["preprocessing"], "model.preprocessing"),
-        dimension=_whole(content["dimension"], "dimension", 1, MAX_DIMENSION),
+        dimension=dimension,
         dtype=dtype,
         calibration=None if calibration is None else _object(calibration, "calibration"),
         generation=_whole(content["generation"], "generation", 1, 2**53),
         segments=segments,
+        basis=basis,
     )
     _require(manifest.rows <= MAX_ROWS, f"the segments have {manifest.rows} rows, at most {MAX_ROWS} are supported")
     return manifest
 
 
-def _segment(value: Any, index: int) -> SegmentEntry:
+def _segment(value: Any, index: int, version: int, basis: int | None) -> SegmentEntry:
     where = f"segments[{index}]"
-    entry = _object(value, where, {"name", "rows", "removed", "files"})
+    prefix_key = set() if version == _FIRST_FORMAT else {"prefix"}
+    entry = _object(value, where, {"name", "rows", "removed", "files"} | prefix_key)
     removed = entry["removed"]
     if removed is not None:
         removed = _text(removed, f"{where}.removed", REMOVED_NAME)
-    expected = {*SEGMENT_FILES} | ({removed} if removed else set())
+    prefix = _prefix(entry.get("prefix"), f"{where}.prefix", basis)
+    expected = {*SEGMENT_FILES} | ({removed} if removed else set()) | ({PREFIX_FILE} if prefix else set())
+    if basis is not None and index == 0:
+        expected.add(BASIS_FILE)
     files = _object(entry["files"], f"{where}.files", expected)
     return SegmentEntry(
         name=_text(entry["name"], f"{where}.name", SEGMENT_NAME),
         rows=_whole(entry["rows"], f"{where}.rows", 1, MAX_ROWS),
         files={name: _file(file, f"{where}.files[{name!r}]") for name, file in files.items()},
         removed=removed,
+        prefix=prefix,
     )
+
+
+def _prefix(value: Any, where: str, basis: int | None) -> PrefixEntry | None:
+    if value is None:
+        return None
+    _require(basis is not None, f"{where} is there, but the catalog has no basis")
+    fields = _object(value, where, {"scale", "error", "norm"})
+    return PrefixEntry(**{name: _positive(number, f"{where}.{name}") for name, number in fields.items()})
 
 
 def _file(value: Any, where: str) -> FileEntry:

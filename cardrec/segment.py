@@ -9,17 +9,29 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cardrec.cards import Cards, CardsWriter
+from cardrec.errors import InputError
 from cardrec.files import checksums, edges, opened, require_folder, sync_folder, unsound
-from cardrec.manifest import SEGMENT_FILES, FileEntry, Manifest, SegmentEntry
-from cardrec.search import pack_rows, quantise
+from cardrec.manifest import BASIS_FILE, PREFIX_FILE, SEGMENT_FILES, FileEntry, Manifest, PrefixEntry, SegmentEntry
+from cardrec.pruning import (
+    LANES,
+    REST_CODES,
+    Basis,
+    Prefix,
+    choose_basis,
+    covers,
+    encode_prefix,
+    orthonormal,
+)
+from cardrec.search import Arrays, FileRows, pack_rows, quantise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,6 +69,10 @@ def layout(rows: int, dimension: int, dtype: str) -> dict[str, tuple[str, tuple[
     }
 
 
+def _groups_shape(rows: int, length: int) -> tuple[int, int, int, int]:
+    return -(-rows // LANES), (length + REST_CODES) // 4, LANES, 4
+
+
 def _words(rows: int) -> int:
     return (rows + 63) // 64
 
@@ -71,6 +87,9 @@ class _ArrayWriter:
 
     def add(self, rows: NDArray[Any]) -> None:
         self._stream.write(np.ascontiguousarray(rows, dtype=_DESCR[self._dtype]).data)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
     def finish(self, shape: tuple[int, ...]) -> None:
         self._stream.seek(0)
@@ -106,16 +125,32 @@ class SegmentWriter:
 
     def add(self, cards: Sequence[tuple[str, str]], vectors: NDArray[np.floating[Any]]) -> None:
         """Append rows: (card_id, metadata as JSON text) each, and (n, dimension) unit vectors."""
-        arrays = quantise(np.asarray(vectors, dtype=_DESCR[self._dtype]))
-        for writer, array in zip(self._arrays.values(), arrays, strict=True):
+        rows = np.asarray(vectors, dtype=_DESCR[self._dtype])
+        arrays = quantise(rows)
+        for writer, array in zip(
+            self._arrays.values(), (rows, arrays.codes, arrays.scales, arrays.errors), strict=True
+        ):
             writer.add(array)
         self._cards.add(cards)
         self.rows += len(cards)
 
-    def finish(self) -> SegmentEntry | None:
-        """Write the headers, sync every file and the folder, and describe the segment; None where it has no rows."""
-        if not self.rows:
-            return None
+    def choose_basis(self) -> Basis | None:
+        """The basis that suits the rows written so far, if one does."""
+        return choose_basis(self._written())
+
+    def finish(self, basis: Basis | None, *, keep_basis: bool = False) -> SegmentEntry:
+        """Write headers and prefixes, sync every file and the folder, and describe the segment, which has rows.
+
+        The catalog's first segment is where its basis is kept.
+        """
+        names, prefix = list(SEGMENT_FILES), None
+        if basis is not None:
+            prefix = encode_prefix(self._written(), basis)
+            self._write(PREFIX_FILE, "int8", prefix.groups)
+            names.append(PREFIX_FILE)
+            if keep_basis:
+                self._write(BASIS_FILE, "float32", basis.vectors)
+                names.append(BASIS_FILE)
         for name, (_, shape) in layout(self.rows, self._dimension, self._dtype).items():
             self._arrays[name].finish(shape)
         self._cards.finish()
@@ -123,7 +158,24 @@ class SegmentWriter:
             os.fsync(stream.fileno())
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
-        return SegmentEntry(self.folder.name, self.rows, {name: _entry(self.folder / name) for name in SEGMENT_FILES})
+        files = {name: _entry(self.folder / name) for name in names}
+        numbers = None if prefix is None else PrefixEntry(prefix.scale, prefix.error, prefix.norm)
+        return SegmentEntry(self.folder.name, self.rows, files, prefix=numbers)
+
+    def _written(self) -> NDArray[Any]:
+        """The vectors written so far, mapped."""
+        self._arrays["vectors.npy"].flush()
+        return np.memmap(
+            self.folder / "vectors.npy", _DESCR[self._dtype], "r", HEADER_BYTES, (self.rows, self._dimension)
+        )
+
+    def _write(self, name: str, dtype: str, array: NDArray[Any]) -> None:
+        writer = _ArrayWriter(self.folder / name, dtype)
+        try:
+            writer.add(array)
+            writer.finish(array.shape)
+        finally:
+            writer.close()
 
     def close(self) -> None:
         """Let go of the files, finished or not; idempotent."""
@@ -152,10 +204,29 @@ def write_removed(folder: Path, removed: NDArray[np.bool_], generation: int) -> 
     return name, _entry(folder / name)
 
 
+def _mapped(descriptor: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array file that was checked before, mapped read-only."""
+    kind, count = np.dtype(_DESCR[dtype]), int(np.prod(shape, dtype=object))
+    mapped = mmap.mmap(descriptor, HEADER_BYTES + count * kind.itemsize, access=mmap.ACCESS_READ)
+    return np.frombuffer(mapped, kind, count, HEADER_BYTES).reshape(shape)
+
+
 class Segment:
     """A segment opened for reading: its arrays are mapped, no page of them is read before a search needs it."""
 
-    __slots__ = ("cards", "codes", "entry", "errors", "folder", "removed", "scales", "vectors")
+    __slots__ = (
+        "__weakref__",
+        "_rows",
+        "basis",
+        "cards",
+        "codes",
+        "entry",
+        "errors",
+        "folder",
+        "prefix",
+        "removed",
+        "scales",
+    )
 
     def __init__(self, folder: Path, entry: SegmentEntry, manifest: Manifest) -> None:
         """Check everything that can be checked without reading the rows, then map.
@@ -169,7 +240,10 @@ class Segment:
         require_folder(self.folder)
         self.entry = entry
         arrays = layout(entry.rows, manifest.dimension, manifest.dtype)
-        self.vectors, self.codes, self.scales, self.errors = (self._map(name, *arrays[name]) for name in arrays)
+        self._rows = self._open_rows(*arrays["vectors.npy"])
+        self.codes, self.scales, self.errors = (self._map(name, *arrays[name]) for name in list(arrays)[1:])
+        self.prefix = self._map_prefix(manifest.basis)
+        self.basis = self._read_basis(manifest)
         self.removed = self._read_removed()
         self._check("cards.sqlite")
         self.cards = Cards(self.folder / "cards.sqlite", entry.rows)
@@ -193,18 +267,57 @@ class Segment:
             )
         return head
 
-    def _map(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    @contextlib.contextmanager
+    def _opened_array(self, name: str, dtype: str, shape: tuple[int, ...]) -> Iterator[int]:
+        """A descriptor of a file that was found to be this array, as far as can be told without reading it."""
         path, kind = self.folder / name, np.dtype(_DESCR[dtype])
-        count = int(np.prod(shape, dtype=object))  # Python ints: a product can't wrap around
-        size = HEADER_BYTES + count * kind.itemsize
+        size = HEADER_BYTES + int(np.prod(shape, dtype=object)) * kind.itemsize  # Python ints can't wrap around
         if self.entry.files[name].bytes != size:
             raise unsound(path, f"has {self.entry.files[name].bytes} bytes, {size} were expected for {dtype} {shape}")
         with opened(path) as descriptor:
             head = self._check_opened(name, descriptor)
             if head[:HEADER_BYTES] != npy_header(dtype, shape):
                 raise unsound(path, f"does not have the header of {dtype} {shape}")
-            mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapped, kind, count, HEADER_BYTES).reshape(shape)
+            yield descriptor
+
+    def _map(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        with self._opened_array(name, dtype, shape) as descriptor:
+            return _mapped(descriptor, dtype, shape)
+
+    def _open_rows(self, dtype: str, shape: tuple[int, ...]) -> tuple[int, str, tuple[int, ...]]:
+        """An own descriptor of the vectors' file, for as long as this object lives, and what the file holds."""
+        with self._opened_array("vectors.npy", dtype, shape) as descriptor:
+            kept = os.dup(descriptor)
+        weakref.finalize(self, os.close, kept)
+        return kept, dtype, shape
+
+    @property
+    def vectors(self) -> NDArray[Any]:
+        """The stored rows, mapped anew: let go of them, and what was read of them is no longer in memory."""
+        return _mapped(*self._rows)
+
+    def _map_prefix(self, length: int | None) -> Prefix | None:
+        entry = self.entry.prefix
+        if entry is None or length is None:
+            return None
+        groups = self._map(PREFIX_FILE, "int8", _groups_shape(self.entry.rows, length))
+        return Prefix(groups, entry.scale, entry.error, entry.norm)
+
+    def _read_basis(self, manifest: Manifest) -> Basis | None:
+        """The basis, where this is the segment that holds it."""
+        if manifest.basis is None or self.entry is not manifest.segments[0]:
+            return None
+        vectors = self._map(BASIS_FILE, "float32", (manifest.basis, manifest.dimension))
+        try:
+            return orthonormal(vectors)
+        except InputError as error:
+            raise unsound(self.folder / BASIS_FILE, f"is no rotation ({error})") from None
+
+    def arrays(self) -> Arrays:
+        """What the search takes; the vectors stay in their file."""
+        descriptor, dtype, _ = self._rows
+        rows = FileRows(descriptor, HEADER_BYTES, np.dtype(dtype))
+        return Arrays(rows, self.codes, self.scales, self.errors, 1 + _NORM_TOLERANCE[dtype], self.prefix)
 
     def _read_removed(self) -> NDArray[np.bool_] | None:
         """The rows removed, or None where there are none; a copy in memory, the file may go."""
@@ -222,8 +335,8 @@ class Segment:
             return np.arange(self.entry.rows)
         return np.flatnonzero(~self.removed)
 
-    def verify(self) -> int:
-        """Read and check everything; returns the bytes read.
+    def verify(self, basis: Basis | None) -> int:
+        """Read and check everything, the prefixes against the catalog's basis; returns the bytes read.
 
         Raises:
             CatalogFormatError: a checksum differs, or the contents are not what a catalog holds.
@@ -235,21 +348,24 @@ class Segment:
                 )
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity fail the comparisons
             for start in range(0, self.entry.rows, _CHECK_ROWS):
-                self._verify_rows(slice(start, start + _CHECK_ROWS))
+                self._verify_rows(slice(start, min(start + _CHECK_ROWS, self.entry.rows)), basis)
         self.cards.verify(self.entry.rows)
         return sum(entry.bytes for entry in self.entry.files.values())
 
-    def _verify_rows(self, rows: slice) -> None:
+    def _verify_rows(self, rows: slice, basis: Basis | None) -> None:
         """Unit vectors, and codes whose distance from them is within the stored error: what makes the search exact."""
-        vectors = self.vectors[rows].astype(np.float64)
+        stored = self.vectors[rows]
+        vectors = stored.astype(np.float64)
         norms = np.linalg.norm(vectors, axis=1)
-        tolerance = _NORM_TOLERANCE[str(self.vectors.dtype)]
+        tolerance = _NORM_TOLERANCE[str(stored.dtype)]
         if not (np.abs(norms - 1) <= tolerance).all():
             raise self._unsound("vectors.npy", "has rows that are not unit vectors")
         decoded = self.codes[rows] * self.scales[rows].astype(np.float64)[:, None]
         distances = np.linalg.norm(vectors - decoded, axis=1)
         if not (distances <= self.errors[rows].astype(np.float64) * (1 + 1e-6)).all():
             raise self._unsound("codes.npy", "with scales.npy and errors.npy does not agree with vectors.npy")
+        if basis is not None and self.prefix is not None and not covers(self.prefix, rows, stored, basis):
+            raise self._unsound(PREFIX_FILE, "does not agree with vectors.npy and the catalog's basis")
 
     def _unsound(self, name: str, what: str) -> CatalogFormatError:
         return unsound(self.folder / name, what)

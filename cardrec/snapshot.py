@@ -73,8 +73,8 @@ class Snapshot:
         self._starts = [0]
         for segment in self.segments:
             self._starts.append(self._starts[-1] + segment.entry.rows)
-        arrays = [(each.vectors, each.codes, each.scales, each.errors) for each in self.segments]
-        self._matrix = Matrix(arrays)
+        self.basis = self.segments[0].basis if self.segments else None
+        self._matrix = Matrix([segment.arrays() for segment in self.segments], basis=self.basis)
         self._live = self._live_mask()
         self._live_words = None if self._live is None else pack_rows(self._live)
         self._live_rows = self._starts[-1] if self._live is None else int(self._live.sum())
@@ -179,6 +179,6 @@ class Snapshot:
 
     def verify(self) -> VerifyReport:
         """See `Catalog.verify`."""
-        size = sum(segment.verify() for segment in self.segments)
+        size = sum(segment.verify(self.basis) for segment in self.segments)
         files = sum(len(segment.entry.files) for segment in self.segments)
         return VerifyReport(files, size, self.rows, self.rows - len(self))

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 from cardrec import manifest as manifests
 from cardrec.errors import CatalogError, CatalogFormatError
 from cardrec.files import require_folder, sync_folder, unsound
-from cardrec.manifest import MANIFEST, REMOVED_NAME, SEGMENT_FILES, SEGMENT_NAME, Manifest, SegmentEntry
+from cardrec.manifest import (
+    BASIS_FILE,
+    MANIFEST,
+    PREFIX_FILE,
+    REMOVED_NAME,
+    SEGMENT_FILES,
+    SEGMENT_NAME,
+    Manifest,
+    SegmentEntry,
+)
 from cardrec.segment import SegmentWriter, segments_folder
 
 if TYPE_CHECKING:
@@ -26,7 +35,11 @@ __all__ = ["LOCK", "Transaction", "creating", "writing"]
 
 LOCK = "catalog.lock"
 _OWN_NAMES = {LOCK, MANIFEST, f"{MANIFEST}.new", "segments"}
-_OWN_FILE = re.compile("|".join([*map(re.escape, SEGMENT_FILES), r"cards\.sqlite-journal", REMOVED_NAME.pattern]))
+_OWN_FILE = re.compile(
+    "|".join(
+        [*map(re.escape, (*SEGMENT_FILES, PREFIX_FILE, BASIS_FILE)), r"cards\.sqlite-journal", REMOVED_NAME.pattern]
+    )
+)
 
 
 @contextlib.contextmanager
@@ -76,9 +89,9 @@ class Transaction:
         """Start a new segment; the only one of this transaction."""
         return SegmentWriter(segments_folder(self.folder) / f"{self.generation:08d}", dimension, dtype)
 
-    def commit(self, base: Manifest, segments: tuple[SegmentEntry, ...]) -> None:
+    def commit(self, base: Manifest, segments: tuple[SegmentEntry, ...], basis: int | None) -> None:
         """Swap the manifest in, then delete what it no longer names."""
-        manifest = base.next(segments, self.generation)
+        manifest = base.next(segments, self.generation, basis)
         manifests.write(self.folder, manifest)
         self.manifest = manifest
         with contextlib.suppress(OSError):  # the change is made; the next writer tries again

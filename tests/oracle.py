@@ -32,6 +32,11 @@ def scores(vectors: NDArray[np.float32] | NDArray[np.float16], query: NDArray[np
     return np.asarray(partial[:, 0] + partial[:, 1])
 
 
+def unit(query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The query scaled to length 1, as float32."""
+    return np.asarray(query.astype(np.float64) * (1.0 / np.sqrt(scores(query[None], query)[0])), np.float32)
+
+
 def top_k(
     vectors: NDArray[np.float32] | NDArray[np.float16],
     query: NDArray[np.float32],
@@ -40,7 +45,7 @@ def top_k(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The best k allowed rows, best first, equal scores by the lower row."""
     rows = np.arange(len(vectors)) if mask is None else np.flatnonzero(mask)
-    found = scores(vectors[rows], query)
+    found = scores(vectors[rows], unit(query))
     order = np.lexsort((rows, -found))[:k]
     return rows[order].astype(np.int64), found[order].astype(np.float32)
 

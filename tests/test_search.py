@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import gc
+import math
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cardrec import _search
 from cardrec.errors import InputError
-from cardrec.search import Arrays, Matrix, pack_rows, quantise, simd_tier
+from cardrec.pruning import Basis, choose_basis, orthonormal
+from cardrec.search import Arrays, FileRows, Matrix, QuantisedVectors, pack_rows, quantise, simd_tier, simd_tiers
 
 Floats = NDArray[np.float32]
+
+all_tiers = pytest.mark.parametrize("tier", simd_tiers())
 
 
 def unit_rows(count: int, dimension: int, seed: int = 0) -> Floats:
@@ -25,17 +31,39 @@ def unit_rows(count: int, dimension: int, seed: int = 0) -> Floats:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-def native(*segments: NDArray[Any]) -> _search.Matrix:
-    return _search.Matrix([quantise(segment) for segment in segments])
+def random_basis(dimension: int, length: int = 4) -> Basis | None:
+    """A rotation that suits no rows, for tests of exactness: where pruning is useless, it must still be right."""
+    if dimension < length:
+        return None
+    turned = np.linalg.qr(np.random.default_rng(length).standard_normal((dimension, length)))[0]
+    return orthonormal(np.ascontiguousarray(turned.T, np.float32))
 
 
-def check(rows: NDArray[Any], query: Floats, k: int, mask: NDArray[np.bool_] | None = None, threads: int = 1) -> None:
-    """The native search of one segment gives the twin's rows and scores, bit for bit."""
+def matrix_of(*segments: NDArray[Any], basis: Basis | None = None, tier: str = "") -> Matrix:
+    return Matrix([quantise(segment, basis) for segment in segments], basis=basis, tier=tier)
+
+
+def same(found: tuple[NDArray[Any], NDArray[Any]], expected: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    """Equal rows, and scores equal bit for bit."""
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def check(
+    rows: NDArray[Any],
+    query: Floats,
+    k: int,
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    tier: str = "",
+    basis: Basis | None = None,
+) -> None:
+    """The search of one segment, with prefixes and without, gives the twin's rows and scores, bit for bit."""
     allowed = None if mask is None else pack_rows(mask)
-    found, scores = native(rows).search(query[None], k, allowed, threads)
-    expected, expected_scores = oracle.top_k(rows, query, k, mask)
-    np.testing.assert_array_equal(found[0], expected)
-    np.testing.assert_array_equal(scores[0], expected_scores)
+    expected = oracle.top_k(rows, query, k, mask)
+    for each in (None, basis) if basis else (None,):
+        found, scores = matrix_of(rows, basis=each, tier=tier).search(query, k, allowed=allowed)
+        same((found[0], scores[0]), expected)
 
 
 # --- exactness
@@ -44,113 +72,235 @@ DIMENSIONS = [1, 15, 16, 17, 31, 33, 255, 768, 1280]
 COUNTS = [0, 1, 7, 8, 9, 1000]
 
 
+@all_tiers
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_finds_the_true_best(dimension: int, count: int, dtype: type) -> None:
+def test_finds_the_true_best(dimension: int, count: int, dtype: type, tier: str) -> None:
     rows: NDArray[Any] = unit_rows(count, dimension).astype(dtype)
-    for seed in range(3):
+    for seed in range(2):
         query = unit_rows(1, dimension, seed=100 + seed)[0]
         for k in (1, 5, count + 3):
-            check(rows, query, k)
+            check(rows, query, k, tier=tier, basis=random_basis(dimension))
 
 
-@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6, 0.0])
-def test_near_ties_and_duplicates(spread: float) -> None:
+def test_the_order_of_scores_is_that_of_exact_arithmetic() -> None:
+    """The twin shares the order of additions; here is one that does not: sums without any rounding."""
+    rows, query = unit_rows(300, 97), unit_rows(1, 97, seed=1)[0]
+    unit = oracle.unit(query)
+    exact = [math.fsum((row.astype(np.float64) * unit.astype(np.float64)).tolist()) for row in rows]
+    found, scores = matrix_of(rows).search(query, 300)
+    assert found[0].tolist() == sorted(range(300), key=lambda row: (-exact[row], row))
+    np.testing.assert_allclose(scores[0], np.sort(exact)[::-1], rtol=2.0**-23, atol=2.0**-50)
+
+
+@all_tiers
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6, 1e-7, 0.0])
+def test_near_ties_and_duplicates(spread: float, tier: str) -> None:
     rng = np.random.default_rng(3)
     centre = unit_rows(1, 96)
-    rows = (centre + spread * rng.standard_normal((600, 96))).astype(np.float32)
-    rows[rng.integers(0, 600, 200)] = rows[17]
+    rows = (centre + spread * rng.standard_normal((1600, 96))).astype(np.float32)
+    rows[rng.integers(0, 1600, 500)] = rows[17]
     for query in (centre[0], rows[17], unit_rows(1, 96, seed=9)[0]):
-        check(rows, query, 20)
+        check(rows, query, 20, tier=tier, basis=random_basis(96, 8))
 
 
 def test_equal_scores_are_ordered_by_the_lower_row() -> None:
-    rows = np.tile(unit_rows(1, 40), (300, 1))
-    found, scores = native(rows[:130], rows[130:]).search(rows[:1], 7)
-    assert found.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
-    assert len(set(scores[0].tolist())) == 1
+    rows = np.tile(unit_rows(1, 40), (1300, 1))
+    for basis in (None, random_basis(40)):
+        found, scores = matrix_of(rows[:130], rows[130:], basis=basis).search(rows[:1], 7)
+        assert found.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+        assert len(set(scores[0].tolist())) == 1
 
 
+@all_tiers
 @pytest.mark.parametrize("scale", [1e-45, 1e-42, 1e-38, 1e-20, 1e18])
-def test_tiny_and_huge_rows(scale: float) -> None:
-    rows = (unit_rows(200, 33) * np.float32(scale)).astype(np.float32)
+def test_tiny_and_huge_rows(scale: float, tier: str) -> None:
+    rows = (unit_rows(400, 33) * np.float32(scale)).astype(np.float32)
     rows[5] = 0.0
-    check(rows, unit_rows(1, 33, seed=4)[0], 12)
+    check(rows, unit_rows(1, 33, seed=4)[0], 5, tier=tier, basis=random_basis(33))
 
 
-def test_rows_of_very_different_lengths() -> None:
+@all_tiers
+def test_rows_of_very_different_lengths(tier: str) -> None:
     rows = unit_rows(500, 65) * np.logspace(-6, 6, 500, dtype=np.float32)[:, None]
     for seed in range(5):
-        check(rows, unit_rows(1, 65, seed=seed)[0], 9)
+        check(rows, unit_rows(1, 65, seed=seed)[0], 7, tier=tier, basis=random_basis(65))
 
 
 @given(
-    count=st.integers(1, 60),
+    count=st.integers(1, 200),
     dimension=st.integers(1, 40),
     k=st.integers(1, 70),
     levels=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
+    tier=st.sampled_from(simd_tiers()),
     data=st.data(),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_matrix(count: int, dimension: int, k: int, levels: int, seed: int, data: st.DataObject) -> None:
+def test_any_matrix(count: int, dimension: int, k: int, levels: int, seed: int, tier: str, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(-levels, levels + 1, (count, dimension)).astype(np.float32)  # coarse: many ties
-    query = rng.integers(-levels, levels + 1, dimension).astype(np.float32) / np.float32(3)
-    mask = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
-    check(rows, query, k)
-    check(rows, query, k, mask)
+    query = rng.integers(-levels, levels + 1, dimension).astype(np.float32)
+    query[rng.integers(dimension)] = 1  # not zero
+    mask = rng.random(count) < data.draw(st.sampled_from([0.01, 0.2, 0.5, 0.9]))
+    basis = random_basis(dimension)
+    check(rows, query, k, tier=tier, basis=basis)
+    check(rows, query, k, mask, tier=tier, basis=basis)
 
 
-@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 300), max_size=5), threads=st.integers(1, 4))
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 900), max_size=5), threads=st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_segments_are_one_matrix(seed: int, cuts: list[int], threads: int) -> None:
-    rows, queries = unit_rows(300, 24, seed), unit_rows(3, 24, seed + 1)
-    mask = np.random.default_rng(seed).random(300) < 0.4
-    split, whole = native(*np.split(rows, sorted(cuts))), native(rows)
-    for allowed in (None, pack_rows(mask)):
-        got, want = split.search(queries, 11, allowed, threads), whole.search(queries, 11, allowed)
-        np.testing.assert_array_equal(got[0], want[0])
-        np.testing.assert_array_equal(got[1], want[1])
+    rows, queries = unit_rows(900, 24, seed), unit_rows(3, 24, seed + 1)
+    mask = np.random.default_rng(seed).random(900) < 0.4
+    whole = matrix_of(rows)
+    for basis in (None, random_basis(24, 8)):
+        split = matrix_of(*np.split(rows, sorted(cuts)), basis=basis)
+        for allowed in (None, pack_rows(mask)):
+            same(split.search(queries, 4, allowed=allowed, threads=threads), whole.search(queries, 4, allowed=allowed))
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_permuted_rows_give_permuted_results(seed: int) -> None:
-    rows, query = unit_rows(200, 19, seed), unit_rows(1, 19, seed + 1)
-    order = np.random.default_rng(seed).permutation(200)
-    found, scores = native(rows).search(query, 6)
-    shuffled, shuffled_scores = native(rows[order]).search(query, 6)
-    np.testing.assert_array_equal(order[shuffled], found)
-    np.testing.assert_array_equal(shuffled_scores, scores)
+    rows, query = unit_rows(600, 19, seed), unit_rows(1, 19, seed + 1)
+    order = np.random.default_rng(seed).permutation(600)
+    found, scores = matrix_of(rows).search(query, 6)
+    shuffled, shuffled_scores = matrix_of(rows[order], basis=random_basis(19)).search(query, 6)
+    same((order[shuffled], shuffled_scores), (found, scores))
 
 
+@given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 699))
+@settings(max_examples=30, deadline=None)
+def test_the_best_is_among_the_best_few_and_an_appended_segment_changes_nothing(seed: int, cut: int) -> None:
+    rows, query = unit_rows(700, 21, seed), unit_rows(1, 21, seed + 1)
+    basis = random_basis(21)
+    built, appended = matrix_of(rows, basis=basis), matrix_of(rows[:cut], rows[cut:], basis=basis)
+    few = built.search(query, 9)
+    same(appended.search(query, 9), few)
+    for k in range(1, 9):
+        same(built.search(query, k), (few[0][:, :k], few[1][:, :k]))
+
+
+@all_tiers
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.1, 0.5, 0.99, 1.0])
-def test_filtered_search_is_the_masked_oracle(density: float) -> None:
+def test_filtered_search_is_the_masked_oracle(density: float, tier: str) -> None:
     rows = unit_rows(1000, 64)
     mask = np.random.default_rng(1).random(1000) < density
-    check(rows, unit_rows(1, 64, seed=2)[0], 10, mask)
+    check(rows, unit_rows(1, 64, seed=2)[0], 10, mask, tier=tier, basis=random_basis(64))
 
 
 def test_bits_beyond_the_last_row_are_ignored() -> None:
     allowed = np.array([~np.uint64(0)], dtype=np.uint64)
-    found, _ = native(unit_rows(3, 8)).search(unit_rows(1, 8), 9, allowed)
+    found, _ = matrix_of(unit_rows(3, 8)).search(unit_rows(1, 8), 9, allowed=allowed)
     assert sorted(found[0].tolist()) == [0, 1, 2]
 
 
-def test_many_rows_on_several_threads() -> None:
-    rows = unit_rows(40_000, 16)
-    queries = unit_rows(4, 16, seed=5)
-    one, many = native(rows).search(queries, 50), native(rows).search(queries, 50, None, 4)
-    np.testing.assert_array_equal(one[0], many[0])
-    np.testing.assert_array_equal(one[1], many[1])
+@pytest.mark.parametrize("basis", [None, random_basis(16)])
+def test_many_rows_on_several_threads(basis: Basis | None) -> None:
+    rows = unit_rows(90_000, 16)
+    queries = unit_rows(40, 16, seed=5)  # more than one pass takes
+    searched = matrix_of(rows[:50_000], rows[50_000:], basis=basis)
+    one = searched.search(queries, 50, threads=1)
+    for threads in (0, 2, 4):
+        same(searched.search(queries, 50, threads=threads), one)
+    for query in (0, 39):
+        same((one[0][query], one[1][query]), oracle.top_k(rows, queries[query], 50))
 
 
-def test_ascending_scores_are_the_worst_case() -> None:
+@all_tiers
+def test_ascending_scores_are_the_worst_case(tier: str) -> None:
     query = unit_rows(1, 12)[0]
     rows = np.outer(np.linspace(-1, 1, 3000), query).astype(np.float32)
-    check(rows, query, 5)
+    check(rows, query, 5, tier=tier, basis=random_basis(12))
+
+
+# --- pruning
+
+
+def decaying_rows(count: int, dimension: int, seed: int = 0) -> Floats:
+    """Unit rows whose energy lies in few directions, as that of embeddings does."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(np.random.default_rng(99).standard_normal((dimension, dimension)))[0]
+    rows = (rng.standard_normal((count, dimension)) * 0.7 ** np.arange(dimension)) @ turn
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+@all_tiers
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_basis_is_chosen_where_it_pays_and_the_search_stays_exact(dtype: type, tier: str) -> None:
+    rows: NDArray[Any] = decaying_rows(5000, 128).astype(dtype)
+    basis = choose_basis(rows)
+    assert basis is not None and len(basis.vectors) == 16
+    mask = np.random.default_rng(0).random(5000) < 0.6
+    for query in (*decaying_rows(5, 128, seed=1), unit_rows(1, 128)[0], rows[77].astype(np.float32)):
+        check(rows, query, 5, tier=tier, basis=basis)
+        check(rows, query, 5, mask, tier=tier, basis=basis)
+
+
+def test_no_basis_is_chosen_where_rows_point_everywhere_or_are_few() -> None:
+    assert choose_basis(unit_rows(5000, 128)) is None
+    assert choose_basis(decaying_rows(1000, 128)) is None
+
+
+@all_tiers
+def test_clusters_in_which_pruning_must_fail(tier: str) -> None:
+    """All rows have the same prefix and differ in the rest alone: every bound is above every score."""
+    basis = orthonormal(np.eye(4, 64, dtype=np.float32))
+    rest = np.pad(unit_rows(3000, 60), ((0, 0), (4, 0)))
+    rows = (0.6 * np.eye(1, 64, dtype=np.float32) + 0.8 * rest).astype(np.float32)
+    check(rows, rows[5], 5, tier=tier, basis=basis)
+    check(rows, np.pad(unit_rows(1, 60, seed=3)[0], (4, 0)), 5, tier=tier, basis=basis)
+
+
+@pytest.mark.parametrize("vectors", [np.eye(3, 8), np.eye(4, 8), 2 * np.eye(4, 8), np.full((4, 8), np.nan)])
+def test_a_basis_that_is_no_rotation_is_refused(vectors: NDArray[np.float64]) -> None:
+    if np.array_equal(vectors, np.eye(4, 8)):
+        assert orthonormal(vectors.astype(np.float32)).delta < 1e-9
+        vectors = np.eye(4, 8, dtype=np.float64)  # another type
+        with pytest.raises(InputError, match="basis"):
+            orthonormal(vectors)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(InputError, match="basis"):
+            orthonormal(vectors.astype(np.float32))
+
+
+# --- integer queries
+
+
+@all_tiers
+@pytest.mark.parametrize(
+    ("dtype", "zero_point"), [(np.uint8, 128), (np.uint8, 0), (np.uint8, 117), (np.int8, 0), (np.int8, -9)]
+)
+def test_integers_are_searched_as_their_distances_from_the_zero_point(dtype: type, zero_point: int, tier: str) -> None:
+    limits = np.iinfo(dtype)
+    values: NDArray[Any] = (
+        np.random.default_rng(zero_point + 300).integers(limits.min, limits.max + 1, (4, 48)).astype(dtype)
+    )
+    floats = values.astype(np.float32) - np.float32(zero_point)
+    searched = matrix_of(unit_rows(900, 48), basis=random_basis(48), tier=tier)
+    same(searched.search(QuantisedVectors(values, 0.02, zero_point), 6), searched.search(floats, 6))
+    same(searched.search(QuantisedVectors(values[0], 7.0, zero_point), 6), searched.search(floats[0], 6))
+
+
+BAD_INTEGERS: dict[str, Any] = {
+    "int16": QuantisedVectors(np.ones(8, np.int16), 1.0, 0),  # type: ignore[arg-type]
+    "a list": QuantisedVectors([1] * 8, 1.0, 0),  # type: ignore[arg-type]
+    "three axes": QuantisedVectors(np.ones((1, 1, 8), np.int8), 1.0, 0),
+    "no scale": QuantisedVectors(np.ones(8, np.int8), 0.0, 0),
+    "infinite scale": QuantisedVectors(np.ones(8, np.int8), np.inf, 0),
+    "zero point out of range": QuantisedVectors(np.ones(8, np.uint8), 1.0, -1),
+    "broken zero point": QuantisedVectors(np.ones(8, np.uint8), 1.0, 0.5),  # type: ignore[arg-type]
+    "all at the zero point": QuantisedVectors(np.full(8, 7, np.uint8), 1.0, 7),
+    "short": QuantisedVectors(np.ones(7, np.uint8), 1.0, 0),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_INTEGERS)
+def test_bad_integers_are_refused(fault: str) -> None:
+    with pytest.raises(InputError, match="vectors"):
+        matrix().search(BAD_INTEGERS[fault], 3)
 
 
 # --- quantisation
@@ -160,13 +310,15 @@ def test_ascending_scores_are_the_worst_case() -> None:
 def test_quantise_equals_its_twin_and_bounds_its_error(scale: float) -> None:
     rows = (unit_rows(50, 77) * np.float32(scale)).astype(np.float32)
     rows[3] = 0.0
-    codes, scales, errors = _search.quantise(rows)
+    _, codes, scales, errors, norm, _ = quantise(rows)
     np.testing.assert_array_equal(codes, oracle.quantise(rows)[0])
     np.testing.assert_array_equal(scales, oracle.quantise(rows)[1])
     rest = rows.astype(np.longdouble) - scales.astype(np.longdouble)[:, None] * codes
     true_errors = np.sqrt((rest**2).sum(axis=1))
     assert (errors >= true_errors).all()
     assert (errors <= true_errors * 1.000001 + 2e-45).all()
+    true_norm = np.sqrt((rows.astype(np.longdouble) ** 2).sum(axis=1)).max()
+    assert true_norm <= norm <= true_norm * 1.000001 + 2e-45
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -267,22 +419,20 @@ def test_bad_bitmaps_are_refused(allowed: Any) -> None:
 def bad_segments() -> dict[str, Any]:
     good = quantise(unit_rows(6, 8))
     wide = np.zeros((0, 65537), np.float32)
-    unaligned = np.frombuffer(b"x" + good.vectors.tobytes(), dtype=np.uint8)[1:].view(np.float32).reshape(6, 8)
+    unaligned = np.frombuffer(b"x" + bytes(6 * 32), dtype=np.uint8)[1:].view(np.float32).reshape(6, 8)
     return {
-        "three arrays": good[:3],
-        "double vectors": good._replace(vectors=good.vectors.astype(np.float64)),  # type: ignore[arg-type]
-        "big-endian": good._replace(vectors=good.vectors.astype(">f4")),
-        "strided": (np.repeat(good.vectors, 2, axis=1)[:, ::2], *good[1:]),
+        "big-endian": good._replace(vectors=good.vectors.astype(">f4")),  # type: ignore[union-attr]
+        "strided": good._replace(vectors=np.repeat(good.vectors, 2, axis=1)[:, ::2]),  # type: ignore[arg-type]
         "unaligned": good._replace(vectors=unaligned),
         "fewer codes": good._replace(codes=good.codes[:5]),
         "narrow codes": good._replace(codes=np.ascontiguousarray(good.codes[:, :7])),
         "unsigned codes": good._replace(codes=good.codes.view(np.uint8)),
         "more scales": good._replace(scales=np.ones(7, np.float32)),
         "2-d errors": good._replace(errors=good.errors[:, None]),
-        "no columns": Arrays(np.zeros((2, 0), np.float32), np.zeros((2, 0), np.int8), *np.zeros((2, 2), np.float32)),
-        "too wide": Arrays(wide, wide.astype(np.int8), *np.zeros((2, 0), np.float32)),
-        "a list": ([[1.0]], [[1]], [1.0], [0.0]),
-        "a number": 5,
+        "no columns": good._replace(vectors=np.zeros((6, 0), np.float32), codes=np.zeros((6, 0), np.int8)),
+        "too wide": Arrays(wide, wide.astype(np.int8), np.zeros(0, np.float32), np.zeros(0, np.float32), 1.0),
+        "vectors as a list": good._replace(vectors=[[1.0]]),  # type: ignore[arg-type]
+        "a file of doubles": good._replace(vectors=FileRows(0, 0, np.dtype(np.float64))),
     }
 
 
@@ -290,6 +440,29 @@ def bad_segments() -> dict[str, Any]:
 def test_bad_segments_are_refused(fault: str) -> None:
     with pytest.raises(InputError):
         Matrix([bad_segments()[fault]])
+
+
+PREFIX_BASIS = random_basis(8)
+
+
+def bad_prefixes() -> dict[str, Any]:
+    prefix = quantise(unit_rows(6, 8), PREFIX_BASIS).prefix
+    assert prefix is not None
+    return {
+        "fewer groups": prefix._replace(groups=prefix.groups[:0]),
+        "another width": prefix._replace(groups=np.concatenate([prefix.groups] * 2, axis=1)),
+        "flat": prefix._replace(groups=prefix.groups.reshape(1, -1)),
+        "no scale": prefix._replace(scale=0.0),
+        "NaN error": prefix._replace(error=np.nan),
+    }
+
+
+@pytest.mark.parametrize("fault", bad_prefixes())
+def test_bad_prefixes_are_refused(fault: str) -> None:
+    segment = quantise(unit_rows(6, 8))._replace(prefix=bad_prefixes()[fault])
+    with pytest.raises(InputError, match="prefix"):
+        Matrix([segment], basis=PREFIX_BASIS)
+    assert len(Matrix([segment])) == 6  # without a basis they are not looked at
 
 
 def test_segments_of_two_dimensions_are_refused() -> None:
@@ -318,28 +491,94 @@ def test_arrays_are_kept_alive_and_mapped_files_stay_readable(tmp_path: Path) ->
     rows = unit_rows(300, 32)
     np.save(tmp_path / "vectors.npy", rows)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    searched = Matrix([(mapped, *quantise(rows)[1:])])
+    searched = Matrix([quantise(rows)._replace(vectors=mapped)])
     del mapped
     gc.collect()
     (tmp_path / "vectors.npy").unlink()
     assert searched.search(rows[7], 1)[0].tolist() == [[7]]
 
 
-def test_concurrent_callers_get_their_own_results() -> None:
-    rows, queries = unit_rows(4000, 64), unit_rows(64, 64, seed=8)
-    shared = native(rows)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_in_a_file_are_read_as_needed(tmp_path: Path, dtype: type) -> None:
+    rows: NDArray[Any] = unit_rows(300, 33).astype(dtype)
+    path = tmp_path / "rows.bin"
+    path.write_bytes(b"header!" + rows.tobytes())
+    with path.open("rb") as stream:
+        in_file = Matrix([quantise(rows)._replace(vectors=FileRows(stream.fileno(), 7, rows.dtype))])
+    queries = unit_rows(9, 33, seed=2)
+    same(in_file.search(queries, 7), matrix_of(rows).search(queries, 7))
+    os.truncate(path, 7 + 40 * rows[0].nbytes)
+    with pytest.raises(OSError, match="cut short"):
+        in_file.search(rows[200], 1)
+    assert in_file.search(rows[20], 1)[0].tolist() == [[20]]  # what is still there can be read
+
+
+def test_a_closed_file_is_refused() -> None:
+    segment = quantise(unit_rows(6, 8))._replace(vectors=FileRows(10**6, 0, np.dtype(np.float32)))
+    with pytest.raises(OSError, match="vectors"):
+        Matrix([segment])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_concurrent_callers_get_their_own_results(threads: int) -> None:
+    rows, queries = unit_rows(9000, 64), unit_rows(64, 64, seed=8)
+    shared = matrix_of(rows, basis=random_basis(64))
     expected = [oracle.top_k(rows, query, 5)[0].tolist() for query in queries]
     start = threading.Barrier(8)
 
     def search(part: int) -> None:
-        start.wait(timeout=60)  # all first callers at once: the norms are computed by one of them
+        start.wait(timeout=60)  # all first callers at once: what is computed once is computed by one of them
         for i in range(part, 64, 8):
-            assert shared.search(queries[i : i + 1], 5)[0][0].tolist() == expected[i]
+            assert shared.search(queries[i : i + 1], 5, threads=threads)[0][0].tolist() == expected[i]
 
     with ThreadPoolExecutor(8) as pool:
         for future in [pool.submit(search, part) for part in range(8)]:
             future.result(timeout=60)
 
 
-def test_the_tier_is_named() -> None:
-    assert simd_tier() == "portable"
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_threads_work_in_a_forked_child() -> None:
+    rows = unit_rows(9000, 16)
+    searched = matrix_of(rows)
+    assert searched.search(rows[3], 1, threads=3)[0].tolist() == [[3]]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if searched.search(rows[4], 1, threads=3)[0].tolist() == [[4]] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# --- tiers
+
+TIER = "from cardrec.search import simd_tier; print(simd_tier())"
+
+
+def test_the_fastest_tier_is_used() -> None:
+    assert simd_tiers()[0] == "scalar"
+    assert matrix().tier == os.environ.get("CARDREC_SIMD", simd_tiers()[-1]) == simd_tier()
+
+
+@all_tiers
+def test_the_environment_forces_a_tier(tier: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TIER],
+        env={**os.environ, "CARDREC_SIMD": tier},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == tier
+
+
+def test_a_tier_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"'mmx' .* this processor has: scalar"):
+        Matrix([quantise(unit_rows(2, 8))], tier="mmx")
+    done = subprocess.run(
+        [sys.executable, "-c", TIER],
+        env={**os.environ, "CARDREC_SIMD": "mmx"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "InputError: SIMD tier 'mmx'" in done.stderr

@@ -1,18 +1,24 @@
 // cardrec._search: checks what Python passes, once, and hands plain pointers to the algorithms. No algorithm lives
 // here.
 #include <pybind11/numpy.h>
+#include <fcntl.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bitmap.hpp"
-#include "kernels.hpp"
+#include "dispatch.hpp"
 #include "matrix.hpp"
 #include "quantise.hpp"
 #include "topk.hpp"
@@ -45,34 +51,56 @@ void check_dimension(py::ssize_t dimension) {
 
 py::dtype float16() { return py::dtype("float16"); }
 
+// A file descriptor of our own: the caller may close its.
+class Descriptor {
+  public:
+    explicit Descriptor(int given) : number_(::fcntl(given, F_DUPFD_CLOEXEC, 0)) {
+        if (number_ < 0) throw std::system_error(errno, std::generic_category(), "vectors");
+    }
+    Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+    Descriptor& operator=(Descriptor&&) = delete;
+    ~Descriptor() {
+        if (number_ >= 0) ::close(number_);
+    }
+    int number() const { return number_; }
+
+  private:
+    int number_;
+};
+
 class PyMatrix {
   public:
-    explicit PyMatrix(const py::sequence& segments) {
+    PyMatrix(const py::sequence& segments, const py::object& basis, double delta, const std::string& tier) {
         std::vector<cardrec::Segment> views;
         py::ssize_t dimension = 0;
-        for (const py::handle segment : segments) {
-            const auto arrays = py::cast<py::tuple>(segment);
-            if (arrays.size() != 4) throw py::value_error("a segment is (vectors, codes, scales, errors)");
-            views.push_back(view(arrays, dimension));
+        cardrec::Basis rotation{nullptr, 0, delta};
+        if (!basis.is_none()) {
+            const py::array vectors = checked(basis, py::dtype::of<float>(), 2, "basis");
+            check_dimension(dimension = vectors.shape(1));
+            if (vectors.shape(0) < 4 || vectors.shape(0) % 4 != 0 || vectors.shape(0) > vectors.shape(1)) {
+                throw py::value_error("basis: expected 4, 8, ... rows, not more than columns, got " +
+                                      std::to_string(vectors.shape(0)));
+            }
+            rotation.vectors = static_cast<const float*>(vectors.data());
+            rotation.rows = static_cast<std::size_t>(vectors.shape(0));
+            kept_.push_back(vectors);
         }
-        matrix_ = std::make_unique<cardrec::Matrix>(std::move(views), static_cast<std::size_t>(dimension));
+        for (const py::handle segment : segments) {
+            const auto parts = py::cast<py::tuple>(segment);
+            if (parts.size() != 6) throw py::value_error("a segment is (vectors, codes, scales, errors, norm, prefix)");
+            views.push_back(view(parts, dimension, rotation.rows));
+        }
+        matrix_ = std::make_unique<cardrec::Matrix>(cardrec::find_tier(tier), std::move(views),
+                                                    static_cast<std::size_t>(dimension), rotation);
     }
 
     std::size_t rows() const { return matrix_->rows(); }
     std::size_t dimension() const { return matrix_->dimension(); }
+    std::string tier() const { return matrix_->kernels().tier; }
 
     std::tuple<py::array, py::array> search(const py::object& queries, std::size_t k, const py::object& allowed,
-                                            std::size_t threads) const {
-        const py::array vectors = checked(queries, py::dtype::of<float>(), 2, "queries");
-        const auto count = static_cast<std::size_t>(vectors.shape(0));
-        if (rows() > 0 && static_cast<std::size_t>(vectors.shape(1)) != dimension()) {
-            throw py::value_error("queries: expected " + std::to_string(dimension()) + " columns, got " +
-                                  std::to_string(vectors.shape(1)));
-        }
-        const auto* query = static_cast<const float*>(vectors.data());
-        if (!cardrec::all_finite(query, static_cast<std::size_t>(vectors.size()))) {
-            throw py::value_error("queries: expected finite numbers");
-        }
+                                            std::size_t threads, int zero_point) const {
+        const std::vector<cardrec::Query> prepared = prepare(queries, zero_point);
         py::array words;
         const std::uint64_t* bits = nullptr;
         if (!allowed.is_none()) {
@@ -83,62 +111,145 @@ class PyMatrix {
             }
             bits = static_cast<const std::uint64_t*>(words.data());
         }
-        const std::size_t columns = std::min(k, cardrec::count_allowed(bits, rows()));
-        py::array_t<std::int64_t> best({count, columns});
-        py::array_t<float> scores({count, columns});
+        const std::size_t columns = std::min(k, cardrec::count_allowed(bits, 0, rows()));
+        py::array_t<std::int64_t> best({prepared.size(), columns});
+        py::array_t<float> scores({prepared.size(), columns});
         {
             std::int64_t* best_out = best.mutable_data();
             float* scores_out = scores.mutable_data();
             const py::gil_scoped_release unlocked;
-            cardrec::search(*matrix_, query, count, columns, bits, threads, best_out, scores_out);
+            cardrec::search(*matrix_, prepared, columns, bits, threads, best_out, scores_out);
         }
         return {std::move(best), std::move(scores)};
     }
 
   private:
-    // Checks the four arrays of one segment and keeps them alive.
-    cardrec::Segment view(const py::tuple& arrays, py::ssize_t& dimension) {
-        const bool half =
-            py::isinstance<py::array>(arrays[0]) && py::cast<py::array>(arrays[0]).dtype().equal(float16());
-        const py::array vectors = checked(arrays[0], half ? float16() : py::dtype::of<float>(), 2, "vectors");
-        const py::array codes = checked(arrays[1], py::dtype::of<std::int8_t>(), 2, "codes");
-        const py::array scales = checked(arrays[2], py::dtype::of<float>(), 1, "scales");
-        const py::array errors = checked(arrays[3], py::dtype::of<float>(), 1, "errors");
-        const py::ssize_t rows = vectors.shape(0);
-        check_dimension(vectors.shape(1));
-        if (dimension == 0) dimension = vectors.shape(1);
-        if (vectors.shape(1) != dimension || codes.shape(1) != dimension) {
+    // The queries of an (n, dimension) array of float, or of int8 or uint8 less their zero point.
+    std::vector<cardrec::Query> prepare(const py::object& queries, int zero_point) const {
+        const py::dtype dtype = py::isinstance<py::array>(queries) ? py::cast<py::array>(queries).dtype() : py::dtype("f4");
+        const bool is_signed = dtype.equal(py::dtype::of<std::int8_t>());
+        const bool integral = is_signed || dtype.equal(py::dtype::of<std::uint8_t>());
+        const py::array vectors = checked(queries, integral ? dtype : py::dtype::of<float>(), 2, "queries");
+        const auto count = static_cast<std::size_t>(vectors.shape(0)), width = static_cast<std::size_t>(vectors.shape(1));
+        if (matrix_->dimension() == 0 && rows() == 0) check_dimension(vectors.shape(1));
+        if (rows() > 0 && width != dimension()) {
+            throw py::value_error("queries: expected " + std::to_string(dimension()) + " columns, got " +
+                                  std::to_string(width));
+        }
+        std::vector<float> integers(integral ? width : 0);
+        std::vector<cardrec::Query> prepared;
+        prepared.reserve(count);
+        for (std::size_t q = 0; q < count; ++q) {
+            const float* values = integers.data();
+            if (is_signed) {
+                subtract(static_cast<const std::int8_t*>(vectors.data()) + q * width, zero_point, integers);
+            } else if (integral) {
+                subtract(static_cast<const std::uint8_t*>(vectors.data()) + q * width, zero_point, integers);
+            } else {
+                values = static_cast<const float*>(vectors.data()) + q * width;
+            }
+            check_direction(values, width, q);
+            const bool fits = integral && std::all_of(values, values + width, [](float v) { return std::abs(v) <= 127; });
+            prepared.emplace_back(matrix_->kernels(), values, width, fits);
+        }
+        return prepared;
+    }
+
+    template <typename Integer>
+    static void subtract(const Integer* values, int zero_point, std::vector<float>& to) {
+        for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<float>(values[i] - zero_point);
+    }
+
+    static void check_direction(const float* values, std::size_t width, std::size_t query) {
+        const bool finite = cardrec::first_not_finite(values, width) == width;
+        if (finite && std::any_of(values, values + width, [](float v) { return v != 0.0f; })) return;
+        throw py::value_error("vectors: row " + std::to_string(query) +
+                              " is zero or not finite; it has no direction to compare");
+    }
+
+    // Checks the parts of one segment and keeps its arrays alive.
+    cardrec::Segment view(const py::tuple& parts, py::ssize_t& dimension, std::size_t basis_rows) {
+        const py::array codes = checked(parts[1], py::dtype::of<std::int8_t>(), 2, "codes");
+        const py::array scales = checked(parts[2], py::dtype::of<float>(), 1, "scales");
+        const py::array errors = checked(parts[3], py::dtype::of<float>(), 1, "errors");
+        const py::ssize_t rows = codes.shape(0);
+        check_dimension(codes.shape(1));
+        if (dimension == 0) dimension = codes.shape(1);
+        if (codes.shape(1) != dimension) {
             throw py::value_error("segments: expected rows of " + std::to_string(dimension) + " columns everywhere");
         }
-        if (codes.shape(0) != rows || scales.shape(0) != rows || errors.shape(0) != rows) {
-            throw py::value_error("segment: expected " + std::to_string(rows) +
-                                  " codes, scales and errors, as there are vectors");
+        if (scales.shape(0) != rows || errors.shape(0) != rows) {
+            throw py::value_error("segment: expected " + std::to_string(rows) + " scales and errors, as there are codes");
         }
-        for (const py::array& array : {vectors, codes, scales, errors}) kept_.push_back(array);
+        for (const py::array& array : {codes, scales, errors}) kept_.push_back(array);
         return {static_cast<std::size_t>(rows),
-                half ? nullptr : static_cast<const float*>(vectors.data()),
-                half ? static_cast<const std::uint16_t*>(vectors.data()) : nullptr,
+                vectors(parts[0], rows, dimension),
                 static_cast<const std::int8_t*>(codes.data()),
                 static_cast<const float*>(scales.data()),
-                static_cast<const float*>(errors.data())};
+                static_cast<const float*>(errors.data()),
+                py::cast<double>(parts[4]),
+                prefix(parts[5], rows, basis_rows)};
+    }
+
+    // An array, or (descriptor, offset, dtype) of rows in a file.
+    cardrec::Vectors vectors(const py::object& object, py::ssize_t rows, py::ssize_t dimension) {
+        if (py::isinstance<py::tuple>(object)) {
+            const auto [descriptor, offset, dtype] = py::cast<std::tuple<int, std::size_t, py::dtype>>(object);
+            const bool half = dtype.equal(float16());
+            if (!half && !dtype.equal(py::dtype::of<float>())) throw py::value_error("vectors: expected float16 or float32");
+            files_.emplace_back(descriptor);
+            return {nullptr, files_.back().number(), offset, half};
+        }
+        const bool half = py::isinstance<py::array>(object) && py::cast<py::array>(object).dtype().equal(float16());
+        const py::array array = checked(object, half ? float16() : py::dtype::of<float>(), 2, "vectors");
+        if (array.shape(0) != rows || array.shape(1) != dimension) {
+            throw py::value_error("segment: expected " + std::to_string(rows) + " vectors of " +
+                                  std::to_string(dimension) + " columns, as there are codes");
+        }
+        kept_.push_back(array);
+        return {array.data(), -1, 0, half};
+    }
+
+    // None, or (groups, scale, error, norm).
+    cardrec::Prefix prefix(const py::object& object, py::ssize_t rows, std::size_t basis_rows) {
+        if (object.is_none()) return {nullptr, 0.0, 0.0, 0.0};
+        const auto [given, scale, error, norm] = py::cast<std::tuple<py::object, double, double, double>>(object);
+        const py::array groups = checked(given, py::dtype::of<std::int8_t>(), 4, "prefix");
+        const auto lanes = static_cast<py::ssize_t>(cardrec::kLanes);
+        const auto quads = static_cast<py::ssize_t>((basis_rows + cardrec::kRestCodes) / 4);
+        if (basis_rows == 0 || groups.shape(0) != (rows + lanes - 1) / lanes || groups.shape(1) != quads ||
+            groups.shape(2) != lanes || groups.shape(3) != 4) {
+            throw py::value_error("prefix: expected (rows / 16, (basis rows + 4) / 4, 16, 4) codes, as rows and basis have");
+        }
+        if (!(scale > 0.0 && error >= 0.0 && norm >= 0.0)) throw py::value_error("prefix: expected positive numbers");
+        kept_.push_back(groups);
+        return {static_cast<const std::int8_t*>(groups.data()), scale, error, norm};
     }
 
     std::vector<py::array> kept_;
+    std::vector<Descriptor> files_;
     std::unique_ptr<cardrec::Matrix> matrix_;
 };
 
-std::tuple<py::array, py::array, py::array> quantise(const py::object& object) {
+std::tuple<py::array, py::array, double> quantise(const py::object& object, const py::object& out) {
     const py::array vectors = checked(object, py::dtype::of<float>(), 2, "vectors");
+    py::array codes = checked(out, py::dtype::of<std::int8_t>(), 2, "codes");
     check_dimension(vectors.shape(1));
+    if (codes.shape(0) != vectors.shape(0) || codes.shape(1) != vectors.shape(1)) {
+        throw py::value_error("codes: expected the shape of the vectors");
+    }
     const auto rows = static_cast<std::size_t>(vectors.shape(0));
     const auto dimension = static_cast<std::size_t>(vectors.shape(1));
     const auto* source = static_cast<const float*>(vectors.data());
-    if (!cardrec::all_finite(source, rows * dimension)) throw py::value_error("vectors: expected finite numbers");
-    py::array_t<std::int8_t> codes({rows, dimension});
+    if (const std::size_t place = cardrec::first_not_finite(source, rows * dimension); place < rows * dimension) {
+        throw py::value_error("vectors: expected finite numbers, row " + std::to_string(place / dimension) +
+                              " has others");
+    }
     py::array_t<float> scales(vectors.shape(0));
     py::array_t<float> errors(vectors.shape(0));
+    float norm = 0.0f;
     {
-        std::int8_t* codes_out = codes.mutable_data();
+        auto* codes_out = static_cast<std::int8_t*>(codes.mutable_data());
         float* scales_out = scales.mutable_data();
         float* errors_out = errors.mutable_data();
         const py::gil_scoped_release unlocked;
@@ -146,25 +257,43 @@ std::tuple<py::array, py::array, py::array> quantise(const py::object& object) {
             const cardrec::Quantised row =
                 cardrec::quantise(source + r * dimension, dimension, codes_out + r * dimension);
             scales_out[r] = row.scale;
-            errors_out[r] = cardrec::round_up(row.error);
+            errors_out[r] = row.error;
+            norm = std::max(norm, row.norm);
         }
     }
-    return {std::move(codes), std::move(scales), std::move(errors)};
+    return {std::move(scales), std::move(errors), norm};
+}
+
+std::vector<std::string> simd_tiers() {
+    std::vector<std::string> names;
+    for (const cardrec::Kernels* tier : cardrec::available_tiers()) names.emplace_back(tier->tier);
+    return names;
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_search, module) {
     module.doc() = "Exact top-k by inner product over int8 codes and the rows they stand for.";
+    py::register_exception_translator([](std::exception_ptr thrown) {
+        try {
+            if (thrown) std::rethrow_exception(thrown);
+        } catch (const std::system_error& error) {
+            errno = error.code().value();
+            PyErr_SetFromErrnoWithFilename(PyExc_OSError, error.what());
+        }
+    });
     // Of plain type `type`, as the stub says, and final: no subclass can leave out __init__.
     const py::metaclass plain(reinterpret_cast<PyObject*>(&PyType_Type));
     py::class_<PyMatrix>(module, "Matrix", plain, py::is_final(),
                          "Segments seen as one matrix; keeps their arrays alive and never writes to them.")
-        .def(py::init<const py::sequence&>(), py::arg("segments"))
+        .def(py::init<const py::sequence&, const py::object&, double, const std::string&>(), py::arg("segments"),
+             py::arg("basis") = py::none(), py::arg("delta") = 0.0, py::arg("tier") = "")
         .def_property_readonly("rows", &PyMatrix::rows)
         .def_property_readonly("dimension", &PyMatrix::dimension)
+        .def_property_readonly("tier", &PyMatrix::tier)
         .def("search", &PyMatrix::search, py::arg("queries"), py::arg("k"), py::arg("allowed") = py::none(),
-             py::arg("threads") = 1);
-    module.def("quantise", &quantise, py::arg("vectors"));
-    module.def("simd_tier", [] { return cardrec::kernels().tier; });
+             py::arg("threads") = 1, py::arg("zero_point") = 0);
+    module.def("quantise", &quantise, py::arg("vectors"), py::arg("codes"));
+    module.def("simd_tiers", &simd_tiers);
+    module.def("simd_tier", [] { return cardrec::find_tier("").tier; });
 }

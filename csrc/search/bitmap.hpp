@@ -1,4 +1,4 @@
-// Runs of allowed rows: bit r % 64 of word r / 64 says whether row r may be returned.
+// The allowed rows: bit r % 64 of word r / 64 says whether row r may be returned.
 #pragma once
 
 #include <algorithm>
@@ -20,24 +20,27 @@ inline std::size_t next_bit(const std::uint64_t* words, std::size_t row, std::si
     return std::min(end, word * 64 + static_cast<std::size_t>(__builtin_ctzll(bits)));
 }
 
-// Calls visit(first, last) for each maximal run of allowed rows in begin..end; without a bitmap, once for all of them.
+// Calls visit(first, last) for each maximal run in begin..end of rows whose bit, xored with `flip`, is set.
 template <typename Visit>
-void for_each_run(const std::uint64_t* words, std::size_t begin, std::size_t end, Visit visit) {
-    if (words == nullptr) {
-        if (begin < end) visit(begin, end);
-        return;
-    }
-    for (std::size_t row = next_bit(words, begin, end, 0); row < end; row = next_bit(words, row, end, 0)) {
-        const std::size_t stop = next_bit(words, row, end, ~std::uint64_t{0});
+void for_each_run(const std::uint64_t* words, std::size_t begin, std::size_t end, std::uint64_t flip, Visit visit) {
+    for (std::size_t row = next_bit(words, begin, end, flip); row < end; row = next_bit(words, row, end, flip)) {
+        const std::size_t stop = next_bit(words, row, end, ~flip);
         visit(row, stop);
         row = stop;
     }
 }
 
-inline std::size_t count_allowed(const std::uint64_t* words, std::size_t rows) {
-    if (words == nullptr) return rows;
+// Rows of begin..end that are allowed; without a bitmap all are.
+inline std::size_t count_allowed(const std::uint64_t* words, std::size_t begin, std::size_t end) {
+    if (words == nullptr) return end - begin;
     std::size_t count = 0;
-    for_each_run(words, 0, rows, [&](std::size_t first, std::size_t last) { count += last - first; });
+    for (std::size_t row = begin; row < end;) {
+        const std::size_t stop = std::min(end, (row / 64 + 1) * 64);
+        std::uint64_t bits = words[row / 64] >> (row % 64);
+        if (stop - row < 64) bits &= (std::uint64_t{1} << (stop - row)) - 1;
+        count += static_cast<std::size_t>(__builtin_popcountll(bits));
+        row = stop;
+    }
     return count;
 }
 

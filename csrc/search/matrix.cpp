@@ -1,59 +1,97 @@
 #include "matrix.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <limits>
+#include <system_error>
 #include <utility>
 
-#include "kernels.hpp"
 #include "quantise.hpp"
 
 namespace cardrec {
 namespace {
 
-std::int32_t squared_norm(const std::int8_t* codes, std::size_t dimension) {  // <= 2^16 * 2^14 = 2^30
-    std::int32_t sum = 0;
-    for (std::size_t i = 0; i < dimension; ++i) {
-        const std::int16_t code = codes[i];
-        sum += code * code;
+// Reads exactly `size` bytes.
+void read_exactly(int descriptor, char* to, std::size_t size, std::size_t offset) {
+    while (size > 0) {
+        const ssize_t got = ::pread(descriptor, to, size, static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) throw std::system_error(errno, std::generic_category(), "reading a catalog's vectors");
+        if (got == 0) throw std::system_error(EIO, std::generic_category(), "a catalog's vectors were cut short");
+        to += got;
+        size -= static_cast<std::size_t>(got);
+        offset += static_cast<std::size_t>(got);
     }
-    return sum;
+}
+
+SegmentBounds bounds_of(const Segment& segment) {
+    SegmentBounds bounds{segment.norm, 0.0, 0.0, 0.0};
+    for (std::size_t r = 0; r < segment.rows; ++r) {
+        const double scale = segment.scales[r], error = segment.errors[r];
+        bounds.error = std::max(bounds.error, error);  // a NaN leaves the maximum as it is
+        if (scale > 0.0) {
+            bounds.ratio = std::max(bounds.ratio, error / scale);
+        } else {
+            bounds.zero_error = std::max(bounds.zero_error, error);
+        }
+    }
+    bounds.norm += bounds.error;  // |x'| <= |x| + e
+    bounds.ratio *= kRoundUp;
+    return bounds;
 }
 
 }  // namespace
 
-Matrix::Matrix(std::vector<Segment> segments, std::size_t dimension)
-    : segments_(std::move(segments)), offsets_{0}, dimension_(dimension) {
+Matrix::Matrix(const Kernels& kernels, std::vector<Segment> segments, std::size_t dimension, Basis basis)
+    : kernels_(kernels), segments_(std::move(segments)), offsets_{0}, dimension_(dimension), basis_(basis) {
     for (const Segment& segment : segments_) offsets_.push_back(offsets_.back() + segment.rows);
 }
 
-const float* Matrix::norms() const {
-    std::call_once(norms_once_, [this] { compute_norms(); });
-    return norms_.data();
+const SegmentBounds& Matrix::bounds(std::size_t index) const {
+    std::call_once(bounds_once_, [this] {
+        std::vector<SegmentBounds> bounds;
+        for (const Segment& segment : segments_) bounds.push_back(bounds_of(segment));
+        bounds_ = std::move(bounds);
+    });
+    return bounds_[index];
 }
 
-// |x'| = scale |codes| and |x| <= |x'| + |x - x'|. Three roundings of 2^-53 each; kRoundUp outweighs them.
-void Matrix::compute_norms() const {
-    std::vector<float> norms(rows());
-    float* norm = norms.data();
-    for (const Segment& segment : segments_) {
-        for (std::size_t r = 0; r < segment.rows; ++r) {
-            const double code_norm =
-                std::sqrt(static_cast<double>(squared_norm(segment.codes + r * dimension_, dimension_)));
-            *norm++ = round_up((static_cast<double>(segment.scales[r]) * code_norm + segment.errors[r]) * kRoundUp);
-        }
-    }
-    norms_ = std::move(norms);
-}
-
-double Matrix::score(std::size_t row, const float* query) const {
+Matrix::Place Matrix::place(std::size_t row) const {
     const auto next = std::upper_bound(offsets_.begin(), offsets_.end(), row);
     const std::size_t index = static_cast<std::size_t>(next - offsets_.begin()) - 1;
-    const Segment& segment = segments_[index];
-    const std::size_t start = (row - offsets_[index]) * dimension_;
-    const double score = segment.vectors_f32 != nullptr
-                             ? kernels().dot_f32(segment.vectors_f32 + start, query, dimension_)
-                             : kernels().dot_f16(segment.vectors_f16 + start, query, dimension_);
+    return {segments_[index].vectors, row - offsets_[index]};
+}
+
+std::size_t Matrix::row_size(const Vectors& vectors) const {
+    return dimension_ * (vectors.half ? sizeof(std::uint16_t) : sizeof(float));
+}
+
+void Matrix::prefetch(std::size_t row) const {
+    const Place at = place(row);
+    if (at.vectors.memory == nullptr) return;
+    const std::size_t size = row_size(at.vectors);
+    const char* bytes = static_cast<const char*>(at.vectors.memory) + at.row * size;
+    for (std::size_t i = 0; i < size; i += 64) __builtin_prefetch(bytes + i);
+}
+
+double Matrix::score(std::size_t row, const float* query, std::vector<char>& buffer) const {
+    const Place at = place(row);
+    const std::size_t size = row_size(at.vectors);
+    const char* bytes = nullptr;
+    if (at.vectors.memory != nullptr) {
+        bytes = static_cast<const char*>(at.vectors.memory) + at.row * size;
+    } else {
+        buffer.resize(size);
+        read_exactly(at.vectors.descriptor, buffer.data(), size, at.vectors.offset + at.row * size);
+        bytes = buffer.data();
+    }
+    const auto* halves = reinterpret_cast<const std::uint16_t*>(bytes);
+    const auto* floats = reinterpret_cast<const float*>(bytes);
+    const double score = at.vectors.half ? kernels_.dot_f16(halves, query, dimension_)
+                                         : kernels_.dot_f32(floats, query, dimension_);
     return std::isnan(score) ? -std::numeric_limits<double>::infinity() : score;
 }
 

@@ -1,4 +1,4 @@
-// Several segments seen as one matrix. Nothing here owns the rows; nothing reads them before the first search.
+// Several segments seen as one matrix. Nothing here owns the arrays; no vector is read before a search needs it.
 #pragma once
 
 #include <cstddef>
@@ -6,43 +6,69 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels.hpp"
+#include "prefix.hpp"
+#include "query.hpp"
+
 namespace cardrec {
 
-// One of vectors_f32 and vectors_f16 is null, unless the segment is empty. All arrays are packed.
+// The stored rows, packed, as float or half. They lie in memory, or in an open file from which they are read row by row:
+// so the rows of a large catalog never fill the process's memory, and a failing disk is an error, not a signal.
+struct Vectors {
+    const void* memory;  // null where they lie in a file
+    int descriptor;
+    std::size_t offset;  // of the first row in the file, in bytes
+    bool half;
+};
+
 struct Segment {
     std::size_t rows;
-    const float* vectors_f32;
-    const std::uint16_t* vectors_f16;
-    const std::int8_t* codes;
+    Vectors vectors;
+    const std::int8_t* codes;  // packed rows
     const float* scales;
     const float* errors;  // >= |x - scale * codes|_2 of the stored row x
+    double norm;          // >= |x|_2 of every stored row
+    Prefix prefix;
 };
 
 class Matrix {
   public:
-    Matrix(std::vector<Segment> segments, std::size_t dimension);
+    Matrix(const Kernels& kernels, std::vector<Segment> segments, std::size_t dimension, Basis basis);
 
+    const Kernels& kernels() const { return kernels_; }
     std::size_t rows() const { return offsets_.back(); }
     std::size_t dimension() const { return dimension_; }
+    const Basis& basis() const { return basis_; }
     const std::vector<Segment>& segments() const { return segments_; }
 
     // The global row of segment `index`'s first row.
     std::size_t offset(std::size_t index) const { return offsets_[index]; }
 
-    // norms()[r] >= |x_r| and >= |x'_r|, by global row. Computed by the first caller, from codes alone; thread-safe.
-    const float* norms() const;
+    // What holds for all rows of segment `index`; read from scales and errors by the first caller. Thread-safe.
+    const SegmentBounds& bounds(std::size_t index) const;
 
     // The score of one row: row . query in double, in the order of kernels.hpp; a row that holds NaN scores -infinity.
-    double score(std::size_t row, const float* query) const;
+    // `buffer` is memory to read a row into. Throws std::system_error where the file can't be read.
+    double score(std::size_t row, const float* query, std::vector<char>& buffer) const;
+
+    // Asks for the row's memory, to be scored soon; does nothing for rows in a file.
+    void prefetch(std::size_t row) const;
 
   private:
-    void compute_norms() const;
+    struct Place {
+        const Vectors& vectors;
+        std::size_t row;  // within the segment
+    };
+    Place place(std::size_t row) const;
+    std::size_t row_size(const Vectors& vectors) const;
 
+    const Kernels& kernels_;
     std::vector<Segment> segments_;
     std::vector<std::size_t> offsets_;
     std::size_t dimension_;
-    mutable std::once_flag norms_once_;
-    mutable std::vector<float> norms_;
+    Basis basis_;
+    mutable std::once_flag bounds_once_;
+    mutable std::vector<SegmentBounds> bounds_;
 };
 
 }  // namespace cardrec

@@ -25,14 +25,15 @@ std::int8_t nearest_code(float value, float scale) {
 Quantised quantise(const float* vector, std::size_t dimension, std::int8_t* codes) {
     const float scale = largest_magnitude(vector, dimension) / 127.0f;  // 0 for vectors of the tiniest subnormals
     double error_squared = 0.0;
-    std::int32_t code_squared = 0;
+    double norm_squared = 0.0;
     for (std::size_t i = 0; i < dimension; ++i) {
         codes[i] = scale > 0.0f ? nearest_code(vector[i], scale) : std::int8_t{0};
-        const double rest = static_cast<double>(vector[i]) - static_cast<double>(scale) * codes[i];
+        const double value = vector[i];
+        const double rest = value - static_cast<double>(scale) * codes[i];
         error_squared += rest * rest;
-        code_squared += codes[i] * codes[i];
+        norm_squared += value * value;
     }
-    return {scale, std::sqrt(error_squared) * kRoundUp, std::sqrt(static_cast<double>(code_squared)) * kRoundUp};
+    return {scale, round_up(std::sqrt(error_squared) * kRoundUp), round_up(std::sqrt(norm_squared) * kRoundUp)};
 }
 
 float round_up(double value) {
@@ -41,8 +42,9 @@ float round_up(double value) {
     return std::nextafter(rounded, std::numeric_limits<float>::infinity());
 }
 
-bool all_finite(const float* values, std::size_t count) {
-    return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
+std::size_t first_not_finite(const float* values, std::size_t count) {
+    return static_cast<std::size_t>(std::find_if_not(values, values + count, [](float v) { return std::isfinite(v); }) -
+                                    values);
 }
 
 }  // namespace cardrec

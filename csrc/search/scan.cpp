@@ -1,0 +1,176 @@
+#include "scan.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include "bitmap.hpp"
+
+namespace cardrec {
+namespace {
+
+constexpr std::size_t kBlockRows = 128;
+constexpr std::size_t kBlockBytes = 24 << 10;  // of codes that several queries share: most of the L1 cache
+constexpr std::size_t kSharedGroups = 32;      // groups of prefixes that several queries share
+// Prefixes are worth their scan where at least one row in kSparse is allowed, and k is at most one row in kPicky.
+constexpr std::size_t kSparse = 8;
+constexpr std::size_t kPicky = 64;
+
+constexpr std::int32_t kExcluded = std::numeric_limits<std::int32_t>::min();
+
+// Memory of one thread, kept between searches.
+struct Scratch {
+    std::vector<std::int32_t> sums;
+    std::vector<std::int32_t> lanes;
+    std::vector<std::uint32_t> rows;
+};
+
+Scratch& scratch() {
+    static thread_local Scratch memory;
+    return memory;
+}
+
+// Scores some rows of a segment by their codes, at most kBlockRows of them.
+void scan_block(const Task& task, std::size_t index, const std::uint32_t* rows, std::size_t count, const Query& query,
+                Shortlist& found) {
+    const Matrix& matrix = task.matrix;
+    const Segment& segment = matrix.segments()[index];
+    const SegmentBounds& bounds = matrix.bounds(index);
+    std::int32_t dots[kBlockRows];
+    float scales[kBlockRows];
+    std::uint32_t kept[kBlockRows + kSlack];
+    matrix.kernels().dots_i8(segment.codes, matrix.dimension(), rows, count, query.codes(), dots);
+    for (std::size_t i = 0; i < count; ++i) scales[i] = segment.scales[rows[i]];
+    const std::size_t kept_count =
+        matrix.kernels().screen(dots, scales, count, query.screen(bounds, found.threshold()), kept);
+    for (std::size_t i = 0; i < kept_count; ++i) {
+        const std::size_t row = rows[kept[i]];
+        found.add(matrix.offset(index) + row,
+                  query.interval(dots[kept[i]], scales[kept[i]], segment.errors[row], bounds.norm));
+    }
+}
+
+void scan_rows(const Task& task, std::size_t index, const std::uint32_t* rows, std::size_t count, const Query& query,
+               Shortlist& found) {
+    for (std::size_t i = 0; i < count; i += kBlockRows) {
+        scan_block(task, index, rows + i, std::min(kBlockRows, count - i), query, found);
+    }
+}
+
+// Every allowed row, block by block, each block for all queries in turn.
+void scan_all(const Task& task, Chunk chunk, std::vector<Shortlist>& found) {
+    const std::size_t shared = std::max<std::size_t>(4, kBlockBytes / task.matrix.dimension());
+    const std::size_t most = task.count == 1 ? kBlockRows : std::min(kBlockRows, shared);
+    std::uint32_t rows[kBlockRows];
+    std::size_t count = 0;
+    const auto flush = [&] {
+        for (std::size_t q = 0; q < task.count; ++q) {
+            scan_block(task, chunk.segment, rows, count, task.queries[q], found[q]);
+        }
+        count = 0;
+    };
+    const auto take = [&](std::size_t first, std::size_t last) {
+        for (std::size_t row = first; row < last;) {
+            const std::size_t taken = std::min(last - row, most - count);
+            std::iota(rows + count, rows + count + taken, static_cast<std::uint32_t>(row));
+            row += taken;
+            count += taken;
+            if (count == most) flush();
+        }
+    };
+    if (task.allowed == nullptr) {
+        take(chunk.first, chunk.last);
+    } else {
+        const std::size_t offset = task.matrix.offset(chunk.segment);
+        for_each_run(task.allowed, offset + chunk.first, offset + chunk.last, 0,
+                     [&](std::size_t first, std::size_t last) { take(first - offset, last - offset); });
+    }
+    if (count > 0) flush();
+}
+
+// The prefix sums of all queries, (queries, rows of whole groups); rows that can't be returned are excluded.
+void sum_prefixes(const Task& task, Chunk chunk, std::size_t group_rows, std::int32_t* sums) {
+    const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;
+    const std::size_t width = task.prefixes.front().width();
+    const std::int8_t* groups = prefix.groups + chunk.first * width;
+    const std::size_t shared = task.count == 1 ? group_rows / kLanes : kSharedGroups;
+    for (std::size_t g = 0; g < group_rows / kLanes; g += shared) {
+        const std::size_t count = std::min(shared, group_rows / kLanes - g);
+        for (std::size_t q = 0; q < task.count; ++q) {
+            task.matrix.kernels().prefix_sums(groups + g * kLanes * width, count, width, task.prefixes[q].codes(),
+                                              sums + q * group_rows + g * kLanes);
+        }
+    }
+    const auto exclude = [&](std::size_t first, std::size_t last) {
+        for (std::size_t q = 0; q < task.count; ++q) {
+            std::fill(sums + q * group_rows + first, sums + q * group_rows + last, kExcluded);
+        }
+    };
+    exclude(chunk.last - chunk.first, group_rows);
+    if (task.allowed == nullptr) return;
+    const std::size_t start = task.matrix.offset(chunk.segment) + chunk.first;
+    for_each_run(task.allowed, start, start + (chunk.last - chunk.first), ~std::uint64_t{0},
+                 [&](std::size_t first, std::size_t last) { exclude(first - start, last - start); });
+}
+
+// A sum that some `wanted` rows reach, and hardly more do: the largest sums of many small sets of rows, one for each lane
+// of a part of the chunk, are nearly the largest of all.
+std::int32_t seed_level(const Kernels& kernels, const std::int32_t* sums, std::size_t count, std::size_t wanted,
+                        std::vector<std::int32_t>& lanes) {
+    const std::size_t parts = std::min((2 * wanted + kLanes - 1) / kLanes, count / kLanes);
+    const std::size_t part_rows = count / kLanes / parts * kLanes;
+    lanes.resize(parts * kLanes);
+    for (std::size_t part = 0; part < parts; ++part) {
+        const std::size_t rows = part + 1 < parts ? part_rows : count - part * part_rows;
+        kernels.maxima(sums + part * part_rows, rows, lanes.data() + part * kLanes);
+    }
+    const auto level = lanes.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, lanes.size()) - 1);
+    std::nth_element(lanes.begin(), level, lanes.end(), std::greater<>());
+    return *level;
+}
+
+// The most promising rows first, for a threshold; then whatever may still reach it. Where pruning fails, because no row
+// stands out or the query resembles nothing, that is every row: the full scan, and the prefixes were read in vain.
+void scan_promising(const Task& task, Chunk chunk, std::size_t q, std::int32_t* sums, std::size_t count,
+                    Shortlist& found) {
+    const Kernels& kernels = task.matrix.kernels();
+    const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;
+    const PrefixQuery& prefix_query = task.prefixes[q];
+    Scratch& memory = scratch();
+    memory.rows.resize(count + kSlack);
+    std::uint32_t* rows = memory.rows.data();
+    const auto scan_selected = [&](std::size_t selected) {
+        for (std::size_t i = 0; i < selected; ++i) {
+            sums[rows[i]] = kExcluded;
+            rows[i] += static_cast<std::uint32_t>(chunk.first);
+        }
+        scan_rows(task, chunk.segment, rows, selected, task.queries[q], found);
+    };
+    const std::int32_t seeds = seed_level(kernels, sums, count, task.k + 8, memory.lanes);
+    const std::int32_t least = prefix_query.least(prefix, found.threshold());
+    scan_selected(kernels.select(sums, count, std::max(seeds, least), rows));
+    scan_selected(kernels.select(sums, count, prefix_query.least(prefix, found.threshold()), rows));
+}
+
+bool prunes(const Task& task, Chunk chunk) {
+    if (task.prefixes.empty() || task.matrix.segments()[chunk.segment].prefix.groups == nullptr) return false;
+    const std::size_t offset = task.matrix.offset(chunk.segment), rows = chunk.last - chunk.first;
+    return task.k <= rows / kPicky &&
+           count_allowed(task.allowed, offset + chunk.first, offset + chunk.last) >= rows / kSparse;
+}
+
+}  // namespace
+
+void scan(const Task& task, Chunk chunk, std::vector<Shortlist>& found) {
+    if (!prunes(task, chunk)) return scan_all(task, chunk, found);
+    const std::size_t rows = (chunk.last - chunk.first + kLanes - 1) / kLanes * kLanes;
+    std::vector<std::int32_t>& sums = scratch().sums;
+    sums.resize(std::max(sums.size(), rows * task.count));
+    sum_prefixes(task, chunk, rows, sums.data());
+    for (std::size_t q = 0; q < task.count; ++q) {
+        scan_promising(task, chunk, q, sums.data() + q * rows, rows, found[q]);
+    }
+}
+
+}  // namespace cardrec
