@@ -87,51 +87,35 @@ TARGET std::size_t select(const std::int32_t* values, std::size_t count, std::in
     return found;
 }
 
-// The sums of the lanes of four registers.
-TARGET inline __m128i lane_sums(__m256i a, __m256i b, __m256i c, __m256i d) {
-    const __m256i sums_i32x8 = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    return _mm_add_epi32(_mm256_castsi256_si128(sums_i32x8), _mm256_extracti128_si256(sums_i32x8, 1));
+TARGET inline std::int32_t lane_sum(__m256i value_i32x8) {
+    __m128i sum_i32x4 = _mm_add_epi32(_mm256_castsi256_si128(value_i32x8), _mm256_extracti128_si256(value_i32x8, 1));
+    sum_i32x4 = _mm_add_epi32(sum_i32x4, _mm_shuffle_epi32(sum_i32x4, _MM_SHUFFLE(1, 0, 3, 2)));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sum_i32x4, _mm_shuffle_epi32(sum_i32x4, _MM_SHUFFLE(2, 3, 0, 1))));
 }
 
-TARGET inline std::int32_t dot_rest(const std::int8_t* row, const std::int8_t* query, std::size_t from,
-                                    std::size_t dimension) {
-    std::int32_t sum = 0;
-    for (std::size_t i = from; i < dimension; ++i) sum += row[i] * query[i];
-    return sum;
+// Rows in order are fetched by the processor; one that stands apart is asked for while the row before it is summed.
+// Always inline: GCC takes a function that only prefetches for one without effect, and leaves out its calls.
+__attribute__((always_inline)) inline void prefetch_apart(const std::int8_t* row, const std::int8_t* next,
+                                                          std::size_t dimension) {
+    if (next == row + dimension) return;
+    for (std::size_t i = 0; i < dimension; i += 64) __builtin_prefetch(next + i);
 }
 
-// Four rows against one query, each a chain of its own.
-TARGET inline __m128i dot_four_rows(const std::int8_t* row_0, const std::int8_t* row_1, const std::int8_t* row_2,
-                                    const std::int8_t* row_3, std::size_t dimension, const std::int8_t* query) {
-    __m256i sum_0 = _mm256_setzero_si256(), sum_1 = sum_0, sum_2 = sum_0, sum_3 = sum_0;
-    std::size_t i = 0;
-    for (; i + 32 <= dimension; i += 32) {
-        const __m256i query_i8x32 = load(query + i);
-        sum_0 = add_products(sum_0, load(row_0 + i), query_i8x32);
-        sum_1 = add_products(sum_1, load(row_1 + i), query_i8x32);
-        sum_2 = add_products(sum_2, load(row_2 + i), query_i8x32);
-        sum_3 = add_products(sum_3, load(row_3 + i), query_i8x32);
-    }
-    const __m128i whole_i32x4 = lane_sums(sum_0, sum_1, sum_2, sum_3);
-    if (i == dimension) return whole_i32x4;
-    const __m128i rest_i32x4 = _mm_setr_epi32(dot_rest(row_0, query, i, dimension), dot_rest(row_1, query, i, dimension),
-                                              dot_rest(row_2, query, i, dimension), dot_rest(row_3, query, i, dimension));
-    return _mm_add_epi32(whole_i32x4, rest_i32x4);
-}
-
+// Row after row: several at a time are several streams, which take twice the time of one from DRAM (Zen 4).
 TARGET void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::uint32_t* rows, std::size_t count,
                     QueryCodes query, std::int32_t* dots) {
-    const auto row = [&](std::size_t i) { return codes + rows[i < count ? i : count - 1] * dimension; };
-    for (std::size_t i = 0; i < count; i += 4) {  // short of four, the last row stands in
-        const __m128i dots_i32x4 =
-            dot_four_rows(row(i), row(i + 1), row(i + 2), row(i + 3), dimension, query.codes_i8);
-        if (i + 4 <= count) {
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(dots + i), dots_i32x4);
-        } else {
-            std::int32_t four[4];
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(four), dots_i32x4);
-            for (std::size_t r = 0; i + r < count; ++r) dots[i + r] = four[r];
+    for (std::size_t r = 0; r < count; ++r) {
+        const std::int8_t* row = codes + rows[r] * dimension;
+        if (r + 1 < count) prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
+        __m256i even_i32x8 = _mm256_setzero_si256(), odd_i32x8 = _mm256_setzero_si256();
+        std::size_t i = 0;
+        for (; i + 64 <= dimension; i += 64) {
+            even_i32x8 = add_products(even_i32x8, load(row + i), load(query.codes_i8 + i));
+            odd_i32x8 = add_products(odd_i32x8, load(row + i + 32), load(query.codes_i8 + i + 32));
         }
+        std::int32_t sum = lane_sum(_mm256_add_epi32(even_i32x8, odd_i32x8));
+        for (; i < dimension; ++i) sum += row[i] * query.codes_i8[i];
+        dots[r] = sum;
     }
 }
 

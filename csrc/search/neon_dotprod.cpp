@@ -40,31 +40,25 @@ TARGET void prefix_sums(const std::int8_t* groups, std::size_t count, std::size_
     }
 }
 
-// Four rows against one query: dots[0..3].
-TARGET inline void dot_four_rows(const std::int8_t* const* row, std::size_t dimension, const std::int8_t* query,
-                                 std::int32_t* dots) {
-    int32x4_t sum_i32x4[4];
-    for (int32x4_t& sum : sum_i32x4) sum = vdupq_n_s32(0);
-    std::size_t i = 0;
-    for (; i + 16 <= dimension; i += 16) {
-        const int8x16_t query_i8x16 = vld1q_s8(query + i);
-        for (int r = 0; r < 4; ++r) sum_i32x4[r] = vdotq_s32(sum_i32x4[r], vld1q_s8(row[r] + i), query_i8x16);
-    }
-    vst1q_s32(dots, vpaddq_s32(vpaddq_s32(sum_i32x4[0], sum_i32x4[1]), vpaddq_s32(sum_i32x4[2], sum_i32x4[3])));
-    for (; i < dimension; ++i) {
-        for (int r = 0; r < 4; ++r) dots[r] += row[r][i] * query[i];
-    }
-}
-
+// Row after row: several at a time are several streams, which DRAM serves worse than one.
 TARGET void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::uint32_t* rows, std::size_t count,
                     QueryCodes query, std::int32_t* dots) {
-    for (std::size_t i = 0; i < count; i += 4) {
-        const std::size_t last = count - i < 4 ? count - i - 1 : 3;  // short of four, the last row stands in
-        const std::int8_t* row[4];
-        for (std::size_t r = 0; r < 4; ++r) row[r] = codes + rows[i + (r < last ? r : last)] * dimension;
-        std::int32_t four[4];
-        dot_four_rows(row, dimension, query.codes_i8, four);
-        for (std::size_t r = 0; r <= last; ++r) dots[i + r] = four[r];
+    for (std::size_t r = 0; r < count; ++r) {
+        const std::int8_t* row = codes + rows[r] * dimension;
+        if (r + 1 < count) neon::prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
+        int32x4_t sum_i32x4[4];
+        for (int32x4_t& sum : sum_i32x4) sum = vdupq_n_s32(0);
+        std::size_t i = 0;
+        for (; i + 64 <= dimension; i += 64) {
+            for (std::size_t part = 0; part < 4; ++part) {
+                const std::size_t at = i + 16 * part;
+                sum_i32x4[part] = vdotq_s32(sum_i32x4[part], vld1q_s8(row + at), vld1q_s8(query.codes_i8 + at));
+            }
+        }
+        std::int32_t sum = vaddvq_s32(
+            vaddq_s32(vaddq_s32(sum_i32x4[0], sum_i32x4[1]), vaddq_s32(sum_i32x4[2], sum_i32x4[3])));
+        for (; i < dimension; ++i) sum += row[i] * query.codes_i8[i];
+        dots[r] = sum;
     }
 }
 
