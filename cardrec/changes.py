@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -141,7 +142,7 @@ def _with_removed(segment: Segment, rows: NDArray[np.int64], generation: int) ->
     removed[rows] = True
     name, file = write_removed(segment.folder, removed, generation)
     files = {each: entry for each, entry in segment.entry.files.items() if each != segment.entry.removed}
-    return SegmentEntry(segment.entry.name, segment.entry.rows, {**files, name: file}, name)
+    return replace(segment.entry, files={**files, name: file}, removed=name)
 
 
 def _copy_live(segment: Segment, writer: SegmentWriter) -> None:

@@ -126,11 +126,10 @@ class SegmentWriter:
     def add(self, cards: Sequence[tuple[str, str]], vectors: NDArray[np.floating[Any]]) -> None:
         """Append rows: (card_id, metadata as JSON text) each, and (n, dimension) unit vectors."""
         rows = np.asarray(vectors, dtype=_DESCR[self._dtype])
-        arrays = quantise(rows)
-        for writer, array in zip(
-            self._arrays.values(), (rows, arrays.codes, arrays.scales, arrays.errors), strict=True
-        ):
-            writer.add(array)
+        coded = quantise(rows)
+        columns: list[NDArray[Any]] = [rows, coded.codes, coded.scales, coded.errors]
+        for writer, column in zip(self._arrays.values(), columns, strict=True):
+            writer.add(column)
         self._cards.add(cards)
         self.rows += len(cards)
 
