@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,19 +15,48 @@ from cardrec import _search
 from cardrec.errors import InputError
 from cardrec.pruning import Basis, Prefix, aligned, choose_basis, encode_prefix
 
-__all__ = ["Arrays", "FileRows", "Matrix", "QuantisedVectors", "pack_rows", "quantise", "simd_tier", "simd_tiers"]
+__all__ = [
+    "Arrays",
+    "FileRows",
+    "Matrix",
+    "QuantisedVectors",
+    "RowFile",
+    "pack_rows",
+    "quantise",
+    "simd_tier",
+    "simd_tiers",
+]
 
 Vectors: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
 MOST_THREADS = 256
 
 
+class RowFile:
+    """An open file of rows, closed when nobody holds it any more.
+
+    Args:
+        descriptor: of an open file; it is duplicated, so the caller may close its own.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+
+    def fileno(self) -> int:
+        """The descriptor, open as long as this object lives."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # one that could not be duplicated
+            os.close(self._descriptor)
+
+
 class FileRows(NamedTuple):
-    """Rows that stay in a file until one is scored: an open descriptor, which is duplicated, and where they start.
+    """Rows that stay in a file until one is scored: the file, where in it they start, in bytes, and their type.
 
     They are read with pread, not mapped: rows that were looked at once do not pile up in the process's memory.
     """
 
-    descriptor: int
+    file: RowFile
     offset: int
     dtype: np.dtype[Any]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from cardrec.pruning import (
     encode_prefix,
     orthonormal,
 )
-from cardrec.search import Arrays, FileRows, pack_rows, quantise
+from cardrec.search import Arrays, FileRows, RowFile, pack_rows, quantise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -211,10 +210,9 @@ def _mapped(descriptor: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]
 
 
 class Segment:
-    """A segment opened for reading: its arrays are mapped, no page of them is read before a search needs it."""
+    """A segment opened for reading: codes and prefixes are mapped, vectors stay in their file."""
 
     __slots__ = (
-        "__weakref__",
         "_rows",
         "basis",
         "cards",
@@ -240,7 +238,8 @@ class Segment:
         self.entry = entry
         arrays = layout(entry.rows, manifest.dimension, manifest.dtype)
         self._rows = self._open_rows(*arrays["vectors.npy"])
-        self.codes, self.scales, self.errors = (self._map(name, *arrays[name]) for name in list(arrays)[1:])
+        self.codes = self._map("codes.npy", *arrays["codes.npy"])
+        self.scales, self.errors = (self._read(name, *arrays[name]) for name in ("scales.npy", "errors.npy"))
         self.prefix = self._map_prefix(manifest.basis)
         self.basis = self._read_basis(manifest)
         self.removed = self._read_removed()
@@ -283,17 +282,20 @@ class Segment:
         with self._opened_array(name, dtype, shape) as descriptor:
             return _mapped(descriptor, dtype, shape)
 
-    def _open_rows(self, dtype: str, shape: tuple[int, ...]) -> tuple[int, str, tuple[int, ...]]:
-        """An own descriptor of the vectors' file, for as long as this object lives, and what the file holds."""
+    def _read(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        """What every search needs whole and is small; a mapping would hold a descriptor."""
+        return np.array(self._map(name, dtype, shape))
+
+    def _open_rows(self, dtype: str, shape: tuple[int, ...]) -> tuple[RowFile, str, tuple[int, ...]]:
+        """The vectors' file and what it holds."""
         with self._opened_array("vectors.npy", dtype, shape) as descriptor:
-            kept = os.dup(descriptor)
-        weakref.finalize(self, os.close, kept)
-        return kept, dtype, shape
+            return RowFile(descriptor), dtype, shape
 
     @property
     def vectors(self) -> NDArray[Any]:
         """The stored rows, mapped anew: let go of them, and what was read of them is no longer in memory."""
-        return _mapped(*self._rows)
+        file, dtype, shape = self._rows
+        return _mapped(file.fileno(), dtype, shape)
 
     def _map_prefix(self, length: int | None) -> Prefix | None:
         entry = self.entry.prefix
@@ -306,7 +308,7 @@ class Segment:
         """The basis, where this is the segment that holds it."""
         if manifest.basis is None or self.entry is not manifest.segments[0]:
             return None
-        vectors = self._map(BASIS_FILE, "float32", (manifest.basis, manifest.dimension))
+        vectors = self._read(BASIS_FILE, "float32", (manifest.basis, manifest.dimension))
         try:
             return orthonormal(vectors)
         except InputError as error:
@@ -314,15 +316,15 @@ class Segment:
 
     def arrays(self) -> Arrays:
         """What the search takes; the vectors stay in their file."""
-        descriptor, dtype, _ = self._rows
-        rows = FileRows(descriptor, HEADER_BYTES, np.dtype(dtype))
+        file, dtype, _ = self._rows
+        rows = FileRows(file, HEADER_BYTES, np.dtype(dtype))
         return Arrays(rows, self.codes, self.scales, self.errors, 1 + _NORM_TOLERANCE[dtype], self.prefix)
 
     def _read_removed(self) -> NDArray[np.bool_] | None:
         """The rows removed, or None where there are none; a copy in memory, the file may go."""
         if self.entry.removed is None:
             return None
-        words = self._map(self.entry.removed, "uint64", (_words(self.entry.rows),))
+        words = self._read(self.entry.removed, "uint64", (_words(self.entry.rows),))
         bits = np.unpackbits(words.view(np.uint8), bitorder="little").view(np.bool_)
         if bits[self.entry.rows :].any() or not bits.any():
             raise unsound(self.folder / self.entry.removed, "names rows that the segment does not have, or none")

@@ -140,6 +140,17 @@ def test_what_a_killed_writer_left_is_swept(path: Path) -> None:
     assert not left.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_a_segment_holds_few_open_files(path: Path) -> None:
+    """As many segments as a catalog may have must fit, in three states at once, into 1,024."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Catalog.open(path) as catalog:
+        held = len(list(Path("/proc/self/fd").iterdir())) - before
+        segments = len(catalog.snapshot().segments)
+        assert 3 * manifest.MAX_SEGMENTS * held / segments < 1000
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
 # --- damage
 
 

@@ -1,10 +1,8 @@
 // cardrec._search: checks what Python passes, once, and hands plain pointers to the algorithms. No algorithm lives
 // here.
 #include <pybind11/numpy.h>
-#include <fcntl.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -50,23 +48,6 @@ void check_dimension(py::ssize_t dimension) {
 }
 
 py::dtype float16() { return py::dtype("float16"); }
-
-// A file descriptor of our own: the caller may close its.
-class Descriptor {
-  public:
-    explicit Descriptor(int given) : number_(::fcntl(given, F_DUPFD_CLOEXEC, 0)) {
-        if (number_ < 0) throw std::system_error(errno, std::generic_category(), "vectors");
-    }
-    Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-    Descriptor& operator=(Descriptor&&) = delete;
-    ~Descriptor() {
-        if (number_ >= 0) ::close(number_);
-    }
-    int number() const { return number_; }
-
-  private:
-    int number_;
-};
 
 class PyMatrix {
   public:
@@ -191,14 +172,14 @@ class PyMatrix {
                 prefix(parts[5], rows, basis_rows)};
     }
 
-    // An array, or (descriptor, offset, dtype) of rows in a file.
+    // An array, or (file, offset, dtype) of rows in an open file.
     cardrec::Vectors vectors(const py::object& object, py::ssize_t rows, py::ssize_t dimension) {
         if (py::isinstance<py::tuple>(object)) {
-            const auto [descriptor, offset, dtype] = py::cast<std::tuple<int, std::size_t, py::dtype>>(object);
+            const auto [file, offset, dtype] = py::cast<std::tuple<py::object, std::size_t, py::dtype>>(object);
             const bool half = dtype.equal(float16());
             if (!half && !dtype.equal(py::dtype::of<float>())) throw py::value_error("vectors: expected float16 or float32");
-            files_.emplace_back(descriptor);
-            return {nullptr, files_.back().number(), offset, half};
+            files_.push_back(file);
+            return {nullptr, py::cast<int>(file.attr("fileno")()), offset, half};
         }
         const bool half = py::isinstance<py::array>(object) && py::cast<py::array>(object).dtype().equal(float16());
         const py::array array = checked(object, half ? float16() : py::dtype::of<float>(), 2, "vectors");
@@ -227,7 +208,7 @@ class PyMatrix {
     }
 
     std::vector<py::array> kept_;
-    std::vector<Descriptor> files_;
+    std::vector<py::object> files_;
     std::unique_ptr<cardrec::Matrix> matrix_;
 };
 
