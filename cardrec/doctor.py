@@ -106,24 +106,29 @@ def check_pillow() -> Finding:
 
 
 def check_native() -> Finding:
-    """Both native modules load, and the search finds what it must."""
+    """Both native modules load, and every instruction set of this processor finds what it must."""
     import numpy as np
 
     from cardrec import _image, _search
-    from cardrec.search import Matrix, quantise
+    from cardrec.search import Matrix, quantise, simd_tiers
 
-    rows = np.eye(3, 32, dtype=np.float32)
-    best, _ = Matrix([quantise(rows)]).search(rows[2], 1)
-    if int(best.ravel()[0]) != 2:
-        return Finding("native", "fail", "the search returned a wrong row", _REINSTALL)
+    rows = np.eye(3, 97, dtype=np.float32)
+    for tier in simd_tiers():
+        best, _ = Matrix([quantise(rows)], tier=tier).search(rows[2], 1)
+        if int(best.ravel()[0]) != 2:
+            return Finding("native", "fail", f"the {tier} search returned a wrong row", _REINSTALL)
     return _ok("native", f"{Path(_search.__file__).name}, {Path(_image.__file__).name}")
 
 
 def check_simd() -> Finding:
-    """The kernels in use."""
-    from cardrec.search import simd_tier
+    """The kernels in use, and that the environment asks for none that are not there."""
+    from cardrec.errors import InputError
+    from cardrec.search import simd_tier, simd_tiers
 
-    return _ok("simd", f"search kernels: {simd_tier()}")
+    try:
+        return _ok("simd", f"search kernels: {simd_tier()}, of {', '.join(simd_tiers())}")
+    except InputError as error:
+        return Finding("simd", "fail", str(error), "unset CARDREC_SIMD, or name one of those")
 
 
 def check_onnxruntime() -> Finding:

@@ -149,3 +149,17 @@ def test_without_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_findings_as_text() -> None:
     assert render(Finding("python", "ok", "3.12")) == "ok    python       3.12"
     assert render(Finding("model", "fail", "gone", "get it")).splitlines()[1].strip() == "-> get it"
+
+
+def test_an_instruction_set_that_is_not_there_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cardrec.doctor"],
+        env={**os.environ, "CARDREC_SIMD": "mmx"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "'mmx'" in done.stdout
+    assert "unset CARDREC_SIMD" in done.stdout
+    assert "ok    native" in done.stdout
