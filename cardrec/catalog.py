@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cardrec.importer import Item
+    from cardrec.search import QuantisedVectors
     from cardrec.segment import SegmentWriter
 
 __all__ = ["BuildReport", "Catalog", "Duplicate", "Skipped", "VerifyReport"]
@@ -216,12 +217,12 @@ class Catalog:
         return snapshot
 
     def search(
-        self, vectors: ArrayLike, k: int, *, where: Mapping[str, object] | None = None
+        self, vectors: ArrayLike | QuantisedVectors, k: int, *, where: Mapping[str, object] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k rows with the highest cosine to each vector, exactly; equal ones in the order of their rows.
 
         Args:
-            vectors: (d,) or (n, d); of any length other than zero.
+            vectors: (d,) or (n, d); of any length other than zero. Or what an accelerator gives, as `QuantisedVectors`.
             k: rows wanted; where fewer are allowed, the result has fewer columns.
             where: metadata that a row must have: ``{"set": "A1", "language": ["en", "de"]}``; of several values for a
                 key any will do. Values are compared as text.

@@ -15,7 +15,7 @@ from cardrec import manifest as manifests
 from cardrec.cards import Filter, parse_filter
 from cardrec.errors import InputError
 from cardrec.files import unsound
-from cardrec.search import Matrix, pack_rows
+from cardrec.search import Matrix, QuantisedVectors, pack_rows
 from cardrec.segment import Segment, segments_folder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Snapshot:
         return isinstance(card_id, str) and any(len(rows) for _, rows in self.find(card_id))
 
     def search(
-        self, vectors: ArrayLike, k: int, *, where: Mapping[str, object] | None = None
+        self, vectors: ArrayLike | QuantisedVectors, k: int, *, where: Mapping[str, object] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `Catalog.search`."""
         if not self.segments:  # without segments the matrix has no dimension to check
@@ -116,8 +116,8 @@ class Snapshot:
         allowed = self._live_words if where is None else self._allowed(parse_filter(where))
         return self._matrix.search(vectors, k, allowed=allowed)
 
-    def _check_dimension(self, vectors: ArrayLike) -> None:
-        shape = np.shape(vectors)
+    def _check_dimension(self, vectors: ArrayLike | QuantisedVectors) -> None:
+        shape = np.shape(vectors.values if isinstance(vectors, QuantisedVectors) else vectors)
         if not shape or shape[-1] != self.manifest.dimension:
             raise InputError(f"vectors: expected {self.manifest.dimension} dimensions, as the catalog has, got {shape}")
 

@@ -14,8 +14,8 @@ from small_catalog import Item, files_of
 
 from cardrec import manifest
 from cardrec.catalog import Catalog
-from cardrec.errors import CatalogFormatError
-from cardrec.search import Matrix, quantise
+from cardrec.errors import CatalogFormatError, InputError
+from cardrec.search import Matrix, QuantisedVectors, quantise
 
 ROWS, DIMENSION, APPENDED = 4500, 64, 100
 
@@ -87,6 +87,19 @@ def test_every_segment_has_prefixes_in_the_basis_of_the_first(path: Path) -> Non
     with Catalog.open(path) as catalog:
         assert catalog.verify().rows == ROWS + APPENDED
         assert found(catalog) == without_prefixes(path)
+
+
+def test_integers_from_an_accelerator_are_searched(path: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(5).integers(0, 256, (3, DIMENSION), np.uint8)
+    with Catalog.open(path) as catalog:
+        rows, scores = catalog.search(QuantisedVectors(values, 0.01, 128), 4)
+        expected = catalog.search(values.astype(np.float32) - 128, 4)
+        np.testing.assert_array_equal(rows, expected[0])
+        np.testing.assert_array_equal(scores, expected[1])
+    with Catalog.from_vectors(tmp_path / "empty", [], np.zeros((0, DIMENSION))) as empty:
+        assert empty.search(QuantisedVectors(values, 0.01, 128), 4)[0].shape == (3, 0)
+        with pytest.raises(InputError, match="dimensions"):
+            empty.search(QuantisedVectors(values[:, 1:], 0.01, 128), 4)
 
 
 def test_compact_keeps_results_and_chooses_a_basis_anew(path: Path) -> None:
