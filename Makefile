@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NATIVE := setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.hpp csrc/*/*.pyx csrc/*/*.pxd)
 PYTEST_ARGS ?=
+# --install: test-arm64 may install its compiler and its emulator (as root).
+ARM64_ARGS ?=
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean preflight
+.PHONY: help demo test test-arm64 check format bench clean preflight
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-15s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo "Another Python: make PYTHON=python3.13 demo.  Part of the tests: make test PYTEST_ARGS='tests/test_cli.py -x'."
 
@@ -24,6 +26,9 @@ demo: $(VENV)/.installed ## install, identify the bundled sample photos, write a
 
 test: $(VENV)/.dev ## install, run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-arm64: $(VENV)/.dev ## cross-compile for arm64, run the tests of the native modules under emulation (on Debian)
+	tests/arm64/run $(ARM64_ARGS) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, stubs of the native modules, spelling
 	$(BIN)/ruff format --check .
