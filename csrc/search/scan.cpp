@@ -23,7 +23,7 @@ constexpr std::int32_t kExcluded = std::numeric_limits<std::int32_t>::min();
 struct Scratch {
     std::vector<std::int32_t> sums;
     std::vector<std::int32_t> lanes;
-    std::vector<std::uint32_t> rows;
+    std::vector<std::uint32_t> places;
 };
 
 Scratch& scratch() {
@@ -34,6 +34,7 @@ Scratch& scratch() {
 // Scores some rows of a segment by their codes, at most kBlockRows of them.
 void scan_block(const Task& task, std::size_t index, const std::uint32_t* rows, std::size_t count, const Query& query,
                 Shortlist& found) {
+    if (count == 0) return;
     const Matrix& matrix = task.matrix;
     const Segment& segment = matrix.segments()[index];
     const SegmentBounds& bounds = matrix.bounds(index);
@@ -48,13 +49,6 @@ void scan_block(const Task& task, std::size_t index, const std::uint32_t* rows, 
         const std::size_t row = rows[kept[i]];
         found.add(matrix.offset(index) + row,
                   query.interval(dots[kept[i]], scales[kept[i]], segment.errors[row], bounds.norm));
-    }
-}
-
-void scan_rows(const Task& task, std::size_t index, const std::uint32_t* rows, std::size_t count, const Query& query,
-               Shortlist& found) {
-    for (std::size_t i = 0; i < count; i += kBlockRows) {
-        scan_block(task, index, rows + i, std::min(kBlockRows, count - i), query, found);
     }
 }
 
@@ -86,7 +80,7 @@ void scan_all(const Task& task, Chunk chunk, std::vector<Shortlist>& found) {
         for_each_run(task.allowed, offset + chunk.first, offset + chunk.last, 0,
                      [&](std::size_t first, std::size_t last) { take(first - offset, last - offset); });
     }
-    if (count > 0) flush();
+    flush();
 }
 
 // The prefix sums of all queries, (queries, rows of whole groups); rows that can't be returned are excluded.
@@ -130,27 +124,37 @@ std::int32_t seed_level(const Kernels& kernels, const std::int32_t* sums, std::s
     return *level;
 }
 
+// Scans the rows at some places of a chunk, as long as their prefix sums reach the threshold, which rises meanwhile; and
+// excludes them, so that none is scanned twice.
+void scan_places(const Task& task, Chunk chunk, std::size_t q, const std::uint32_t* places, std::size_t count,
+                 std::int32_t* sums, Shortlist& found) {
+    const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;
+    std::uint32_t rows[kBlockRows];
+    for (std::size_t i = 0; i < count;) {
+        const std::int32_t least = task.prefixes[q].least(prefix, found.threshold());
+        std::size_t taken = 0;
+        for (; i < count && taken < kBlockRows; ++i) {
+            if (sums[places[i]] >= least) rows[taken++] = static_cast<std::uint32_t>(places[i] + chunk.first);
+            sums[places[i]] = kExcluded;
+        }
+        scan_block(task, chunk.segment, rows, taken, task.queries[q], found);
+    }
+}
+
 // The most promising rows first, for a threshold; then whatever may still reach it. Where pruning fails, because no row
 // stands out or the query resembles nothing, that is every row: the full scan, and the prefixes were read in vain.
 void scan_promising(const Task& task, Chunk chunk, std::size_t q, std::int32_t* sums, std::size_t count,
                     Shortlist& found) {
     const Kernels& kernels = task.matrix.kernels();
     const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;
-    const PrefixQuery& prefix_query = task.prefixes[q];
     Scratch& memory = scratch();
-    memory.rows.resize(count + kSlack);
-    std::uint32_t* rows = memory.rows.data();
-    const auto scan_selected = [&](std::size_t selected) {
-        for (std::size_t i = 0; i < selected; ++i) {
-            sums[rows[i]] = kExcluded;
-            rows[i] += static_cast<std::uint32_t>(chunk.first);
-        }
-        scan_rows(task, chunk.segment, rows, selected, task.queries[q], found);
-    };
+    memory.places.resize(std::max(memory.places.size(), count + kSlack));
+    std::uint32_t* places = memory.places.data();
     const std::int32_t seeds = seed_level(kernels, sums, count, task.k + 8, memory.lanes);
-    const std::int32_t least = prefix_query.least(prefix, found.threshold());
-    scan_selected(kernels.select(sums, count, std::max(seeds, least), rows));
-    scan_selected(kernels.select(sums, count, prefix_query.least(prefix, found.threshold()), rows));
+    for (const std::int32_t level : {seeds, std::numeric_limits<std::int32_t>::min()}) {
+        const std::int32_t least = std::max(level, task.prefixes[q].least(prefix, found.threshold()));
+        scan_places(task, chunk, q, places, kernels.select(sums, count, least, places), sums, found);
+    }
 }
 
 bool prunes(const Task& task, Chunk chunk) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -12,38 +13,54 @@
 
 namespace cardrec {
 
+// A score that at least k rows reach, whichever thread found them.
+class Threshold {
+  public:
+    double get() const { return value_.load(std::memory_order_relaxed); }
+
+    void raise(double value) {
+        double present = get();
+        while (value > present && !value_.compare_exchange_weak(present, value, std::memory_order_relaxed)) {
+        }
+    }
+
+  private:
+    std::atomic<double> value_{-std::numeric_limits<double>::infinity()};
+};
+
 struct Candidate {
     double upper;
     std::size_t row;
 };
 
+// One thread's part of it. Threads share the threshold: each of their own k-th largest lower bounds is one.
 class Shortlist {
   public:
-    explicit Shortlist(std::size_t k) : k_(k) {}
+    Shortlist(std::size_t k, Threshold& threshold) : k_(k), threshold_(&threshold) {}
 
-    // The k-th largest lower bound so far: at least k rows score this much. Minus infinity before there are k.
-    double threshold() const { return threshold_; }
+    double threshold() const { return threshold_->get(); }
     const std::vector<Candidate>& candidates() const { return candidates_; }
     const std::vector<double>& lowers() const { return lowers_; }
 
     // Takes a row, once, unless its upper bound is below the threshold.
     void add(std::size_t row, Interval interval) {
-        if (interval.upper < threshold_) return;
+        if (interval.upper < threshold()) return;
         candidates_.push_back(
             {std::isnan(interval.upper) ? std::numeric_limits<double>::infinity() : interval.upper, row});
-        if (!(interval.lower > threshold_)) return;  // also NaN
+        if (std::isnan(interval.lower)) return;
         if (lowers_.size() == k_) {
+            if (interval.lower <= lowers_.front()) return;
             std::pop_heap(lowers_.begin(), lowers_.end(), std::greater<>());
             lowers_.pop_back();
         }
         lowers_.push_back(interval.lower);
         std::push_heap(lowers_.begin(), lowers_.end(), std::greater<>());
-        if (lowers_.size() == k_) threshold_ = lowers_.front();
+        if (lowers_.size() == k_) threshold_->raise(lowers_.front());
     }
 
   private:
     std::size_t k_;
-    double threshold_ = -std::numeric_limits<double>::infinity();
+    Threshold* threshold_;
     std::vector<Candidate> candidates_;
     std::vector<double> lowers_;  // a heap, the smallest first
 };

@@ -13,8 +13,9 @@
 namespace cardrec {
 namespace {
 
-constexpr std::size_t kChunkRows = 32768;     // 128 KiB of prefix sums for a query
-constexpr std::size_t kLeastChunkRows = 4096;
+// A query's prefix sums of a chunk take 128 KiB. Smaller chunks would stay in a nearer cache, but prune worse: the best
+// rows of a chunk set its threshold, and those of a small one are not very good.
+constexpr std::size_t kChunkRows = 32768;
 constexpr std::size_t kQueriesTogether = 32;
 // A further thread takes some 30 us to wake; this many bytes take longer to read than that.
 constexpr std::size_t kBytesPerThread = 16 << 20;
@@ -28,10 +29,9 @@ bool better(const Scored& left, const Scored& right) {
     return left.score != right.score ? left.score > right.score : left.row < right.row;
 }
 
-// The chunks of all segments, small enough that every thread has some and that the sums of all queries stay in the cache.
-std::vector<Chunk> chunks(const Matrix& matrix, std::size_t queries, std::size_t threads) {
-    std::size_t most = std::max(kLeastChunkRows, kChunkRows / queries);
-    if (threads > 1) most = std::min(most, matrix.rows() / threads + 1);
+// The chunks of all segments, small enough that every thread has some.
+std::vector<Chunk> chunks(const Matrix& matrix, std::size_t threads) {
+    std::size_t most = threads == 1 ? kChunkRows : std::min(kChunkRows, matrix.rows() / threads + 1);
     most = (most + kLanes - 1) / kLanes * kLanes;
     std::vector<Chunk> found;
     for (std::size_t s = 0; s < matrix.segments().size(); ++s) {
@@ -102,10 +102,14 @@ void search_together(const Matrix& matrix, const Query* queries, std::size_t cou
         prefixes.emplace_back(matrix.kernels(), matrix.basis(), queries[q].vector(), matrix.dimension());
     }
     const Task task{matrix, queries, count, prefixes, allowed, k};
-    const std::vector<Chunk> work = chunks(matrix, count, threads);
+    const std::vector<Chunk> work = chunks(matrix, threads);
 
     const std::size_t part_count = std::min(threads, work.size());
-    std::vector<std::vector<Shortlist>> parts(part_count, std::vector<Shortlist>(count, Shortlist(k)));
+    std::vector<Threshold> thresholds(count);
+    std::vector<std::vector<Shortlist>> parts(part_count);
+    for (auto& part : parts) {
+        for (Threshold& threshold : thresholds) part.emplace_back(k, threshold);
+    }
     run_parts(part_count, [&](std::size_t part) {
         const std::size_t first = work.size() * part / part_count, last = work.size() * (part + 1) / part_count;
         for (std::size_t c = first; c < last; ++c) scan(task, work[c], parts[part]);
