@@ -138,7 +138,7 @@ class Cards:
         """Open and check that the file has the schema and the row numbers that a segment of ``rows`` rows must have."""
         import sqlite3
 
-        self._path = path
+        self._path, self._rows = path, rows
         self._lock = threading.Lock()
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
@@ -195,14 +195,24 @@ class Cards:
         """The rows of a card."""
         with self._reading():
             found = self._connection.execute("SELECT row FROM cards WHERE card_id=? ORDER BY row", (card_id,))
-            return [row for (row,) in found]
+            rows = [row for (row,) in found]
+        return [self._own(row) for row in rows]
+
+    def _own(self, row: int) -> int:
+        """A row number that was read; in a damaged file those between the first and the last may be any."""
+        if not 0 <= row < self._rows:
+            raise unsound(self._path, f"names row {row} of {self._rows}")
+        return row
 
     def select(self, where: Filter) -> NDArray[np.int64]:
         """The rows whose metadata passes a filter, ascending."""
         statement, parameters = _select(where)
         with self._reading():
             cursor = self._connection.execute(statement, parameters)
-            return np.fromiter((row for (row,) in cursor), np.int64)
+            rows = np.fromiter((row for (row,) in cursor), np.int64)
+        for outermost in (rows.min(initial=0), rows.max(initial=0)):
+            self._own(outermost)
+        return rows
 
     def verify(self, rows: int) -> None:
         """Read everything: SQLite's own integrity check, then the id and the JSON of each row."""

@@ -4,6 +4,7 @@
 // with the row's sign, and a pair is at most 2 * 128 * 127 = 32512 < 2^15, so nothing saturates, for rows of -128 either.
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include <limits>
@@ -16,9 +17,12 @@ namespace cardrec {
 extern const Kernels avx2_kernels;
 namespace {
 
-bool runs_here() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+bool has_f16c() {  // Clang before 19 has no __builtin_cpu_supports("f16c")
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
+
+bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c(); }
 
 TARGET inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 TARGET inline void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }

@@ -15,6 +15,10 @@ double squared_norm(const float* vector, std::size_t count) {
     return sum;
 }
 
+// To a code in -127..127. NaN, which only a basis that is no rotation gives, becomes one too: its miss is NaN, so that
+// nothing is excluded.
+std::int8_t to_code(double value) { return static_cast<std::int8_t>(std::min(127.0, std::max(-127.0, value))); }
+
 }  // namespace
 
 PrefixQuery::PrefixQuery(const Kernels& kernels, const Basis& basis, const float* vector, std::size_t dimension)
@@ -38,11 +42,11 @@ PrefixQuery::PrefixQuery(const Kernels& kernels, const Basis& basis, const float
     for (std::size_t i = 0; i < basis.rows; ++i) {
         const double code = std::nearbyint(products[i] / scale_);
         const double miss = products[i] - scale_ * code;
-        codes_[i] = static_cast<std::int8_t>(code);
+        codes_[i] = to_code(code);
         missed += miss * miss;
         kept += code * code;
     }
-    std::fill(codes_.end() - kRestCodes, codes_.end(), static_cast<std::int8_t>(std::ceil(rest / scale_)));
+    std::fill(codes_.end() - kRestCodes, codes_.end(), to_code(std::ceil(rest / scale_)));
     error_factor_ = scale_ * std::sqrt(kept) * kRoundUp;
     norm_factor_ = (std::sqrt(missed) + zeta * norm + basis.delta * most + 0x1p-35) * kRoundUp;
 }

@@ -31,6 +31,7 @@
 // is excluded only where the computed value lies below tau - A z - B n - 2^-21 A (n + e_max) - 2^-99, rounded down.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -61,10 +62,11 @@ class Query {
     const float* vector() const { return vector_.data(); }
     QueryCodes codes() const { return {codes_i8_.data(), codes_i16_.data(), sum_}; }
 
-    // The interval of a row's score, from its dot product with the codes and its own scale and error.
+    // The interval of a row's score, from its dot product with the codes and its own scale and error. Also where a
+    // damaged file has a negative error, `lower` is not above `upper`: else fewer than k rows might be left, or none.
     Interval interval(std::int32_t dot, float scale, float error, double norm) const {
         const double estimate = static_cast<double>(dot) * (static_cast<double>(scale) * scale_);
-        const double radius = error_factor_ * static_cast<double>(error) + norm_factor_ * norm;
+        const double radius = std::fabs(error_factor_ * static_cast<double>(error) + norm_factor_ * norm);
         return {estimate - radius, estimate + radius};
     }
 
