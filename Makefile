@@ -17,7 +17,7 @@ ARM64_ARGS ?=
 .PHONY: help demo test test-arm64 check format bench clean preflight
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-15s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-19s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo "Another Python: make PYTHON=python3.13 demo.  Part of the tests: make test PYTEST_ARGS='tests/test_cli.py -x'."
 
@@ -36,6 +36,24 @@ check: $(VENV)/.dev ## formatting, lint, types, stubs of the native modules, spe
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml cardrec._search cardrec._image
 	$(BIN)/codespell
+
+# Tests of native code under AddressSanitizer and UBSan, of g++. Both are loaded first, since Python itself is built without;
+# libstdc++ as well, whose exceptions they watch. What is tested lies in build/sanitized, not in place (tests/sanitized.py).
+SANITIZED := build/sanitized
+SANITIZE_ENV = CARDREC_SANITIZE=1 PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/lib:$(CURDIR)/tests \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$$($${CXX:-g++} -print-file-name=$(library)))"
+SANITIZED_TESTS := $(addprefix tests/test_,search.py rectify.py catalog_bad_files.py catalog_bad_manifest.py fuzz.py native.py)
+
+.PHONY: test-sanitized fuzz
+test-sanitized: $(VENV)/.dev ## the tests of native code with AddressSanitizer and UBSan
+	CARDREC_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	$(SANITIZE_ENV) $(BIN)/pytest -p sanitized $(SANITIZED_TESTS) --deselect tests/test_native.py::test_kernels_of_arm64 $(PYTEST_ARGS)
+
+FUZZ_SECONDS ?= 300
+fuzz: $(VENV)/.dev ## fuzz the search, then catalogs, FUZZ_SECONDS=300 each; what crashes is kept in build/fuzz
+	$(BIN)/python tests/native_build.py fuzz $(FUZZ_SECONDS) build/fuzz/search
+	$(BIN)/python tests/fuzz/fuzz_catalog.py --seconds $(FUZZ_SECONDS) --seed $$(date +%s) --keep build/fuzz/catalog
 
 format: $(VENV)/.dev ## put the formatting right
 	$(BIN)/ruff format .
