@@ -75,7 +75,8 @@ int main(int argc, char** argv) {
     std::vector<Timed> all;
     all.push_back({"read", [&] { read_all(static_cast<const std::uint64_t*>(memory), bytes / 8); }, {}});
     for (const cardrec::Kernels* tier : cardrec::available_tiers()) {
-        all.push_back({tier->tier, [&, tier] {
+        all.push_back({tier->tier,
+                       [&, tier] {
                            std::int32_t dots[kBlock];
                            std::uint32_t places[kBlock + cardrec::kSlack];
                            for (std::size_t r = 0; r < rows; r += kBlock) {
@@ -83,7 +84,8 @@ int main(int argc, char** argv) {
                                tier->dots_i8(codes, dimension, order.data() + r, count, query, dots);
                                sink = tier->screen(dots, scales.data() + r, count, {1e-3f, 0.0f, 1e9f}, places);
                            }
-                       }, {}});
+                       },
+                       {}});
     }
     for (std::size_t round = 0; round < rounds + 5; ++round) {
         for (Timed& each : all) {

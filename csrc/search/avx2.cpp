@@ -1,7 +1,8 @@
 // The AVX2 tier (with FMA and F16C: Intel Haswell, AMD Zen and later). See kernels.hpp for the contract.
 //
-// vpmaddubsw multiplies unsigned by signed bytes and adds neighbours into int16. Row times query is |row| times the query
-// with the row's sign, and a pair is at most 2 * 128 * 127 = 32512 < 2^15, so nothing saturates, for rows of -128 either.
+// vpmaddubsw multiplies unsigned by signed bytes and adds neighbours into int16. Row times query is |row| times the
+// query with the row's sign, and a pair is at most 2 * 128 * 127 = 32512 < 2^15, so nothing saturates, for rows of -128
+// either.
 #if defined(__x86_64__)
 
 #include <cpuid.h>
@@ -187,8 +188,8 @@ TARGET double dot(const Element* row, const float* query, std::size_t dimension)
     __m256d low_f64x4 = _mm256_setzero_pd(), high_f64x4 = _mm256_setzero_pd();
     std::size_t i = 0;
     for (; i + 8 <= dimension; i += 8) {
-        low_f64x4 = _mm256_fmadd_pd(_mm256_cvtps_pd(four_floats(row + i)), _mm256_cvtps_pd(_mm_loadu_ps(query + i)),
-                                    low_f64x4);
+        low_f64x4 =
+            _mm256_fmadd_pd(_mm256_cvtps_pd(four_floats(row + i)), _mm256_cvtps_pd(_mm_loadu_ps(query + i)), low_f64x4);
         high_f64x4 = _mm256_fmadd_pd(_mm256_cvtps_pd(four_floats(row + i + 4)),
                                      _mm256_cvtps_pd(_mm_loadu_ps(query + i + 4)), high_f64x4);
     }

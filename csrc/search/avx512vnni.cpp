@@ -1,7 +1,8 @@
 // The AVX-512 VNNI tier (Intel Ice Lake, AMD Zen 4 and later). See kernels.hpp for the contract.
 //
 // vpdpbusd multiplies unsigned by signed bytes. Rows become unsigned by flipping their top bit, x ^ 0x80 = x + 128, and
-// the surplus 128 * sum(query) is taken off at the start. No int32 lane overflows: d * 255 * 127 <= 2^16 * 32385 < 2^31.
+// the surplus 128 * sum(query) is taken off at the start. No int32 lane overflows: d * 255 * 127 <= 2^16 * 32385 <
+// 2^31.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -43,8 +44,7 @@ TARGET void prefix_groups(const std::int8_t* groups, std::size_t width, const st
         const __m512i query_i8x64 = _mm512_set1_epi32(quad);
         for (int b = 0; b < blocks; ++b) {
             const __m512i rows_i8x64 = _mm512_loadu_si512(groups + (b * width + j) * kLanes);
-            sum_i32x16[b] =
-                _mm512_dpbusd_epi32(sum_i32x16[b], _mm512_xor_si512(rows_i8x64, flip_u8x64), query_i8x64);
+            sum_i32x16[b] = _mm512_dpbusd_epi32(sum_i32x16[b], _mm512_xor_si512(rows_i8x64, flip_u8x64), query_i8x64);
         }
     }
     for (int b = 0; b < blocks; ++b) _mm512_storeu_si512(sums + b * kLanes, sum_i32x16[b]);
@@ -141,8 +141,8 @@ TARGET inline void store_dots(const __m512i* sum_i32x16, QueryCodes query, std::
 
 // Rows of as many chunks of 64 codes as there are c, the last perhaps in part; the query stays in registers.
 //
-// Memory is read row after row: four rows at a time would need fewer instructions, but as four streams from DRAM they took
-// twice the time of one (Zen 4, 400,000 rows of 768).
+// Memory is read row after row: four rows at a time would need fewer instructions, but as four streams from DRAM they
+// took twice the time of one (Zen 4, 400,000 rows of 768).
 template <std::size_t... c>
 TARGET void dots_of_chunks(const std::int8_t* codes, std::size_t dimension, const std::uint32_t* rows,
                            std::size_t count, QueryCodes query, std::int32_t* dots, std::index_sequence<c...>) {
@@ -238,8 +238,7 @@ TARGET void project(const float* basis, std::size_t count, std::size_t dimension
             const __mmask16 valid = first_lanes(dimension - i);
             const __m512 vector_f32x16 = _mm512_maskz_loadu_ps(valid, vector + i);
             for (int r = 0; r < 4; ++r) {
-                sum_f32x16[r] =
-                    _mm512_fmadd_ps(_mm512_maskz_loadu_ps(valid, row[r] + i), vector_f32x16, sum_f32x16[r]);
+                sum_f32x16[r] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(valid, row[r] + i), vector_f32x16, sum_f32x16[r]);
             }
         }
         for (std::size_t r = 0; r <= last; ++r) products[p + r] = _mm512_reduce_add_ps(sum_f32x16[r]);
@@ -272,8 +271,8 @@ TARGET double dot_f16(const std::uint16_t* row, const float* query, std::size_t 
     __m512d partial_f64x8 = _mm512_setzero_pd();
     for (std::size_t i = 0; i < dimension; i += 8) {
         const __mmask8 valid = first_eight(dimension - i);
-        const __m256 row_f32x8 = _mm512_castps512_ps256(
-            _mm512_cvtph_ps(_mm256_castsi128_si256(_mm_maskz_loadu_epi16(valid, row + i))));
+        const __m256 row_f32x8 =
+            _mm512_castps512_ps256(_mm512_cvtph_ps(_mm256_castsi128_si256(_mm_maskz_loadu_epi16(valid, row + i))));
         const __m512d query_f64x8 = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(valid, query + i));
         partial_f64x8 = _mm512_fmadd_pd(_mm512_cvtps_pd(row_f32x8), query_f64x8, partial_f64x8);
     }

@@ -107,11 +107,13 @@ class PyMatrix {
   private:
     // The queries of an (n, dimension) array of float, or of int8 or uint8 less their zero point.
     std::vector<cardrec::Query> prepare(const py::object& queries, int zero_point) const {
-        const py::dtype dtype = py::isinstance<py::array>(queries) ? py::cast<py::array>(queries).dtype() : py::dtype("f4");
+        const py::dtype dtype =
+            py::isinstance<py::array>(queries) ? py::cast<py::array>(queries).dtype() : py::dtype("f4");
         const bool is_signed = dtype.equal(py::dtype::of<std::int8_t>());
         const bool integral = is_signed || dtype.equal(py::dtype::of<std::uint8_t>());
         const py::array vectors = checked(queries, integral ? dtype : py::dtype::of<float>(), 2, "queries");
-        const auto count = static_cast<std::size_t>(vectors.shape(0)), width = static_cast<std::size_t>(vectors.shape(1));
+        const auto count = static_cast<std::size_t>(vectors.shape(0)),
+                   width = static_cast<std::size_t>(vectors.shape(1));
         if (matrix_->dimension() == 0 && rows() == 0) check_dimension(vectors.shape(1));
         if (rows() > 0 && width != dimension()) {
             throw py::value_error("queries: expected " + std::to_string(dimension()) + " columns, got " +
@@ -130,7 +132,8 @@ class PyMatrix {
                 values = static_cast<const float*>(vectors.data()) + q * width;
             }
             check_direction(values, width, q);
-            const bool fits = integral && std::all_of(values, values + width, [](float v) { return std::abs(v) <= 127; });
+            const bool fits =
+                integral && std::all_of(values, values + width, [](float v) { return std::abs(v) <= 127; });
             prepared.emplace_back(matrix_->kernels(), values, width, fits);
         }
         return prepared;
@@ -160,7 +163,8 @@ class PyMatrix {
             throw py::value_error("segments: expected rows of " + std::to_string(dimension) + " columns everywhere");
         }
         if (scales.shape(0) != rows || errors.shape(0) != rows) {
-            throw py::value_error("segment: expected " + std::to_string(rows) + " scales and errors, as there are codes");
+            throw py::value_error("segment: expected " + std::to_string(rows) +
+                                  " scales and errors, as there are codes");
         }
         for (const py::array& array : {codes, scales, errors}) kept_.push_back(array);
         return {static_cast<std::size_t>(rows),
@@ -177,7 +181,8 @@ class PyMatrix {
         if (py::isinstance<py::tuple>(object)) {
             const auto [file, offset, dtype] = py::cast<std::tuple<py::object, std::size_t, py::dtype>>(object);
             const bool half = dtype.equal(float16());
-            if (!half && !dtype.equal(py::dtype::of<float>())) throw py::value_error("vectors: expected float16 or float32");
+            if (!half && !dtype.equal(py::dtype::of<float>()))
+                throw py::value_error("vectors: expected float16 or float32");
             files_.push_back(file);
             return {nullptr, py::cast<int>(file.attr("fileno")()), offset, half};
         }
@@ -200,7 +205,8 @@ class PyMatrix {
         const auto quads = static_cast<py::ssize_t>((basis_rows + cardrec::kRestCodes) / 4);
         if (basis_rows == 0 || groups.shape(0) != (rows + lanes - 1) / lanes || groups.shape(1) != quads ||
             groups.shape(2) != lanes || groups.shape(3) != 4) {
-            throw py::value_error("prefix: expected (rows / 16, (basis rows + 4) / 4, 16, 4) codes, as rows and basis have");
+            throw py::value_error(
+                "prefix: expected (rows / 16, (basis rows + 4) / 4, 16, 4) codes, as rows and basis have");
         }
         if (!(scale > 0.0 && error >= 0.0 && norm >= 0.0)) throw py::value_error("prefix: expected positive numbers");
         kept_.push_back(groups);

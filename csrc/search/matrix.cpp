@@ -90,8 +90,8 @@ double Matrix::score(std::size_t row, const float* query, std::vector<char>& buf
     }
     const auto* halves = reinterpret_cast<const std::uint16_t*>(bytes);
     const auto* floats = reinterpret_cast<const float*>(bytes);
-    const double score = at.vectors.half ? kernels_.dot_f16(halves, query, dimension_)
-                                         : kernels_.dot_f32(floats, query, dimension_);
+    const double score =
+        at.vectors.half ? kernels_.dot_f16(halves, query, dimension_) : kernels_.dot_f32(floats, query, dimension_);
     return std::isnan(score) ? -std::numeric_limits<double>::infinity() : score;
 }
 

@@ -12,8 +12,8 @@
 
 namespace cardrec {
 
-// The stored rows, packed, as float or half. They lie in memory, or in an open file from which they are read row by row:
-// so the rows of a large catalog never fill the process's memory, and a failing disk is an error, not a signal.
+// The stored rows, packed, as float or half. They lie in memory, or in an open file from which they are read row by
+// row: so the rows of a large catalog never fill the process's memory, and a failing disk is an error, not a signal.
 struct Vectors {
     const void* memory;  // null where they lie in a file
     int descriptor;

@@ -105,7 +105,8 @@ double dot(const Element* row, const float* query, std::size_t dimension) {
     std::size_t i = 0;
     for (; i + 8 <= dimension; i += 8) {
         for (int half = 0; half < 2; ++half) {
-            const float32x4_t row_f32x4 = four_floats(row + i + 4 * half), query_f32x4 = vld1q_f32(query + i + 4 * half);
+            const float32x4_t row_f32x4 = four_floats(row + i + 4 * half),
+                              query_f32x4 = vld1q_f32(query + i + 4 * half);
             float64x2_t* partial = partial_f64x2 + 2 * half;
             partial[0] =
                 vfmaq_f64(partial[0], vcvt_f64_f32(vget_low_f32(row_f32x4)), vcvt_f64_f32(vget_low_f32(query_f32x4)));

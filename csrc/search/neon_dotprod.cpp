@@ -55,8 +55,8 @@ TARGET void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::
                 sum_i32x4[part] = vdotq_s32(sum_i32x4[part], vld1q_s8(row + at), vld1q_s8(query.codes_i8 + at));
             }
         }
-        std::int32_t sum = vaddvq_s32(
-            vaddq_s32(vaddq_s32(sum_i32x4[0], sum_i32x4[1]), vaddq_s32(sum_i32x4[2], sum_i32x4[3])));
+        std::int32_t sum =
+            vaddvq_s32(vaddq_s32(vaddq_s32(sum_i32x4[0], sum_i32x4[1]), vaddq_s32(sum_i32x4[2], sum_i32x4[3])));
         for (; i < dimension; ++i) sum += row[i] * query.codes_i8[i];
         dots[r] = sum;
     }

@@ -1,7 +1,9 @@
-// Pruning: an upper bound of every row's score from its first P coordinates in a rotated space and the length of the rest.
+// Pruning: an upper bound of every row's score from its first P coordinates in a rotated space and the length of the
+// rest.
 //
 // B is a matrix of P rows (floats), nearly orthonormal: |B B^T - I| <= delta (spectral norm). For a stored row x write
-// x_P = B x and x_R = x - B^T x_P; for the query q, q_P and q_R likewise. `norm` n >= |x_P| for all rows of the segment.
+// x_P = B x and x_R = x - B^T x_P; for the query q, q_P and q_R likewise. `norm` n >= |x_P| for all rows of the
+// segment.
 //
 //   1. q.x = q.(B^T x_P + x_R) = q_P.x_P + q.x_R, exactly. With q = B^T q_P + q_R, q.x_R = q_R.x_R + q_P.(B x_R), and
 //      B x_R = x_P - B B^T x_P, so |q_P.(B x_R)| <= delta |q_P| n. Hence q.x <= q_P.x_P + |q_R||x_R| + delta |q_P| n.
@@ -9,16 +11,17 @@
 //   3. Codes of a row: x_P = s c + e with |e| <= epsilon for all rows, s one number for the segment, and four further
 //      codes that add up to r with s r >= |x_R|.
 //   4. Codes of the query: the computed projection is g with |g - q_P| <= zeta |q|: float sums of d products in any
-//      order, so zeta = sqrt(P) (1 + delta) d 2^-24 / (1 - d 2^-24). g = t p + f, |f| = phi, and four further codes, all
-//      equal to R with t R >= |q_R|. All codes are in -127..127.
-//   5. q_P.x_P <= g.x_P + zeta |q| n <= t p.(s c + e) + phi n + zeta |q| n <= t s (p.c) + t |p| epsilon + (phi + zeta |q|) n.
+//      order, so zeta = sqrt(P) (1 + delta) d 2^-24 / (1 - d 2^-24). g = t p + f, |f| = phi, and four further codes,
+//      all equal to R with t R >= |q_R|. All codes are in -127..127.
+//   5. q_P.x_P <= g.x_P + zeta |q| n <= t p.(s c + e) + phi n + zeta |q| n <= t s (p.c) + t |p| epsilon + (phi + zeta
+//   |q|) n.
 //   6. |q_R||x_R| <= t s R r, which is the product of the further codes.
 //   So q.x <= t s I + C, where I is the integer dot product of the P + 4 codes (exact: kernels.hpp) and
 //   C = t |p| epsilon + (phi + zeta |q| + delta |q_P|) n.
 //
 // What of this is computed in double is rounded in the last of its 53 bits some P times; kRoundUp on C and R, and 2^-40
-// for terms that cancel, outweigh that many times over. The score y of kernels.hpp differs from q.x by less than 2^-35 n
-// (query.hpp, step 3, d <= 2^16), which is added to C as well. A row with I < (tau - C) / (t s) scores less than tau.
+// for terms that cancel, outweigh that many times over. The score y of kernels.hpp differs from q.x by less than 2^-35
+// n (query.hpp, step 3, d <= 2^16), which is added to C as well. A row with I < (tau - C) / (t s) scores less than tau.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +42,8 @@ struct Basis {
 };
 
 // The prefix codes of one segment's rows: ceil(rows / 16) groups of 16 rows, each (rows of the basis + 4) / 4 times 16
-// times 4 codes; `groups` is null where the segment has none. What stands in for rows behind the last is never looked at.
+// times 4 codes; `groups` is null where the segment has none. What stands in for rows behind the last is never looked
+// at.
 struct Prefix {
     const std::int8_t* groups;
     double scale;  // s
@@ -60,9 +64,9 @@ class PrefixQuery {
 
   private:
     std::vector<std::int8_t> codes_;
-    double scale_;           // t
-    double error_factor_;    // t |p|
-    double norm_factor_;     // phi + zeta |q| + delta |q_P|, and 2^-35
+    double scale_;         // t
+    double error_factor_;  // t |p|
+    double norm_factor_;   // phi + zeta |q| + delta |q_P|, and 2^-35
 };
 
 }  // namespace cardrec

@@ -1,7 +1,7 @@
 // A query, scaled to length 1 and quantised, and the interval that an int8 dot product with it implies.
 //
-// Proof of the bound, rounding included. Let u = 2^-53 and d <= 2^16 the dimension. x is a stored row (floats), x' = s c
-// its quantised form, e >= |x - x'|, and n >= |x|, |x'|. q is the query (floats), q' = t p its quantised form, E >=
+// Proof of the bound, rounding included. Let u = 2^-53 and d <= 2^16 the dimension. x is a stored row (floats), x' = s
+// c its quantised form, e >= |x - x'|, and n >= |x|, |x'|. q is the query (floats), q' = t p its quantised form, E >=
 // |q - q'| and A >= |q'|. s is a float, t a double, c and p are vectors of integers; norms are Euclidean.
 //
 //   1. q.x - q'.x' = q'.(x - x') + (q - q').x, hence |q.x - q'.x'| <= A e + E n (Cauchy-Schwarz).
@@ -27,8 +27,8 @@
 // The screen. Most rows are excluded by a cheaper, slightly larger bound in float, with one number for each row, its
 // scale s. Where s > 0, e <= h s for h the largest e / s of the segment; where s = 0, e <= z, the largest such e. Thus
 // upper <= s (t (c.p) + A h) + A z + B n. The computed s (t (c.p) + A h) is off by at most six roundings of 2^-24 of
-// terms that are at most A n and A h s <= A e_max, and by what float flushes to zero, for which 2^-99 is ample: so a row
-// is excluded only where the computed value lies below tau - A z - B n - 2^-21 A (n + e_max) - 2^-99, rounded down.
+// terms that are at most A n and A h s <= A e_max, and by what float flushes to zero, for which 2^-99 is ample: so a
+// row is excluded only where the computed value lies below tau - A z - B n - 2^-21 A (n + e_max) - 2^-99, rounded down.
 #pragma once
 
 #include <cmath>

@@ -108,8 +108,8 @@ void sum_prefixes(const Task& task, Chunk chunk, std::size_t group_rows, std::in
                  [&](std::size_t first, std::size_t last) { exclude(first - start, last - start); });
 }
 
-// A sum that some `wanted` rows reach, and hardly more do: the largest sums of many small sets of rows, one for each lane
-// of a part of the chunk, are nearly the largest of all.
+// A sum that some `wanted` rows reach, and hardly more do: the largest sums of many small sets of rows, one for each
+// lane of a part of the chunk, are nearly the largest of all.
 std::int32_t seed_level(const Kernels& kernels, const std::int32_t* sums, std::size_t count, std::size_t wanted,
                         std::vector<std::int32_t>& lanes) {
     const std::size_t parts = std::min((2 * wanted + kLanes - 1) / kLanes, count / kLanes);
@@ -124,8 +124,8 @@ std::int32_t seed_level(const Kernels& kernels, const std::int32_t* sums, std::s
     return *level;
 }
 
-// Scans the rows at some places of a chunk, as long as their prefix sums reach the threshold, which rises meanwhile; and
-// excludes them, so that none is scanned twice.
+// Scans the rows at some places of a chunk, as long as their prefix sums reach the threshold, which rises meanwhile;
+// and excludes them, so that none is scanned twice.
 void scan_places(const Task& task, Chunk chunk, std::size_t q, const std::uint32_t* places, std::size_t count,
                  std::int32_t* sums, Shortlist& found) {
     const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;

@@ -36,7 +36,8 @@ std::vector<Chunk> chunks(const Matrix& matrix, std::size_t threads) {
     std::vector<Chunk> found;
     for (std::size_t s = 0; s < matrix.segments().size(); ++s) {
         const std::size_t rows = matrix.segments()[s].rows;
-        for (std::size_t first = 0; first < rows; first += most) found.push_back({s, first, std::min(rows, first + most)});
+        for (std::size_t first = 0; first < rows; first += most)
+            found.push_back({s, first, std::min(rows, first + most)});
     }
     return found;
 }
