@@ -250,9 +250,9 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
     return value
 
 
-def _positive(value: Any, name: str) -> float:
-    if type(value) is not float or not 0.0 < value < 1e30:
-        raise _WrongFieldError(f"{name} is {_short(value)}, a positive number was expected")
+def _size(value: Any, name: str) -> float:
+    if type(value) is not float or not 0.0 <= value < 1e30:
+        raise _WrongFieldError(f"{name} is {_short(value)}, a number of at least 0.0 was expected")
     return value
 
 
@@ -329,7 +329,9 @@ def _prefix(value: Any, where: str, basis: int | None) -> PrefixEntry | None:
         return None
     _require(basis is not None, f"{where} is there, but the catalog has no basis")
     fields = _object(value, where, {"scale", "error", "norm"})
-    return PrefixEntry(**{name: _positive(number, f"{where}.{name}") for name, number in fields.items()})
+    entry = PrefixEntry(**{name: _size(number, f"{where}.{name}") for name, number in fields.items()})
+    _require(entry.scale > 0.0, f"{where}.scale is 0.0, a positive number was expected")
+    return entry
 
 
 def _file(value: Any, where: str) -> FileEntry:

@@ -7,6 +7,7 @@ the rotation, chosen by measuring how well it prunes, and the codes.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,10 +21,14 @@ Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
 Vectors: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
 
+MIN_ROWS = 64
+"""A smaller segment needs no prefixes: the search has no use for them where k is more than one row in 64."""
+
 LANES = 16
 _LINE_BYTES = 64
 REST_CODES = 4
-_SAFE = 1 + 1e-9  # outweighs the roundings of the doubles below, each of a few hundred times 2^-53
+_SAFE = 1 + 1e-9  # outweighs the roundings of the doubles below: sums of at most 2^16 terms, each by 2^-53
+_TINIEST = 2.0**-149  # of float32: what rounding to it may add or take away however small the number is
 
 _LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 _MIN_ROWS = 4096  # fewer are scanned in some 30 us
@@ -80,14 +85,15 @@ def orthonormal(vectors: Floats) -> Basis:
     if vectors.ndim != 2 or vectors.dtype != np.float32 or vectors.shape[0] % 4 or not np.isfinite(vectors).all():
         raise InputError(f"basis: expected (p, d) finite float32, p a multiple of 4, got {vectors.shape}")
     wide = vectors.astype(np.float64)
-    delta = float(np.linalg.norm(wide @ wide.T - np.eye(len(wide)), 2)) * _SAFE + 1e-12
+    rounding = len(wide) * wide.shape[1] * 2.0**-52  # of the products, whose sums cancel
+    delta = float(np.linalg.norm(wide @ wide.T - np.eye(len(wide)), 2)) * _SAFE + rounding
     if delta > 1e-3:
         raise InputError(f"basis: expected orthonormal rows, these are off by {delta:.1e}")
     return Basis(np.ascontiguousarray(vectors), delta)
 
 
 def encode_prefix(vectors: Vectors, basis: Basis) -> Prefix:
-    """The prefix codes of (n, d) rows, n at least 1, in bounded memory beyond n (p + 1) floats."""
+    """The prefix codes of (n, d) rows, n at least 1; beside them takes 6 (p + 4) n bytes for a while."""
     projected, rests = _project(vectors, basis)
     rows, length = projected.shape
     scale = max(float(np.abs(projected).max()) / 127, float(rests.max()) / (127 * REST_CODES)) * _SAFE or 1.0
@@ -104,7 +110,8 @@ def encode_prefix(vectors: Vectors, basis: Basis) -> Prefix:
     rowwise = codes.reshape(-1, LANES, (length + REST_CODES) // 4, 4)
     groups = aligned((len(rowwise), rowwise.shape[2], LANES, 4))
     groups[:] = rowwise.transpose(0, 2, 1, 3)
-    rounding = norm * 2.0**-23  # of the coordinates to float32
+    # Of the coordinates, to float32 and, measured by the whole row, in the doubles before.
+    rounding = math.hypot(norm, float(rests.max())) * 2.0**-22 + math.sqrt(length) * _TINIEST
     return Prefix(groups, scale, (missed + rounding) * _SAFE, (norm + rounding) * _SAFE)
 
 
@@ -137,7 +144,7 @@ def _project(vectors: Vectors, basis: Basis) -> tuple[Floats, Floats]:
         squared = np.einsum("ij,ij->i", rows, rows)
         left = squared - (1 - basis.delta) * np.einsum("ij,ij->i", coordinates, coordinates)
         projected[part] = coordinates
-        rests[part] = np.sqrt(np.maximum(left, 0) + 1e-9 * squared) * (1 + 2.0**-22)  # float32 rounds by 2^-24
+        rests[part] = np.sqrt(np.maximum(left, 0) + 1e-9 * squared) * (1 + 2.0**-22) + _TINIEST  # float32 rounds
     return projected, rests
 
 
@@ -148,7 +155,7 @@ def choose_basis(vectors: Vectors) -> Basis | None:
     queries made by disturbing some of them as photos disturb embeddings: mostly towards other rows.
 
     Args:
-        vectors: (n, d) float32 or float16 rows; 16,384 to 32,768 of them are looked at.
+        vectors: (n, d) float32 or float16 rows; up to 32,768 from all over are looked at.
     """
     count, dimension = vectors.shape
     if count < _MIN_ROWS or dimension > _MAX_DIMENSION:
@@ -171,8 +178,8 @@ def choose_basis(vectors: Vectors) -> Basis | None:
 
 
 def _evenly(vectors: Any, count: int) -> Any:
-    """About ``count`` rows from all over the matrix."""
-    return vectors[:: max(1, len(vectors) // count)][:count]
+    """At most ``count`` rows from all over the matrix, which may be in the order of sets."""
+    return vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), count)).astype(np.int64)]
 
 
 def _disturbed(rows: Floats) -> Floats:

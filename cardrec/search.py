@@ -225,8 +225,8 @@ class Matrix:
             threads: how many threads may share the scan; 0 takes one unless there is enough to do for more.
 
         Returns:
-            rows (n, k') int64 and scores (n, k') float32, best first, equal scores by the lower row. k' is k, or the
-            number of allowed rows where that is less.
+            rows (n, k') int64 and scores (n, k') float32, best first; scores that are equal before they are rounded to
+            float32 by the lower row. k' is k, or the number of allowed rows where that is less.
 
         Raises:
             InputError: a query of the wrong dimension, or that is zero or not finite; k below 1, threads below 0; a
@@ -268,7 +268,9 @@ def _integers(vectors: QuantisedVectors) -> tuple[NDArray[Any], int]:
     if not isinstance(values, np.ndarray) or values.dtype not in (np.int8, np.uint8) or values.ndim not in (1, 2):
         raise InputError(f"vectors: expected (d,) or (n, d) int8 or uint8 values, got {_describe(values)}")
     limits = np.iinfo(values.dtype)
-    if not (scale > 0 and np.isfinite(scale)) or zero_point not in range(limits.min, limits.max + 1):
+    if not (isinstance(scale, (int, float, np.number)) and 0 < scale < np.inf) or zero_point not in range(
+        limits.min, limits.max + 1
+    ):
         raise InputError(
             f"vectors: expected a positive scale and a zero point in {limits.min}..{limits.max}, "
             f"got {scale!r} and {zero_point!r}"

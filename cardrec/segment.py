@@ -19,6 +19,7 @@ from cardrec.files import checksums, edges, opened, require_folder, sync_folder,
 from cardrec.manifest import BASIS_FILE, PREFIX_FILE, SEGMENT_FILES, FileEntry, Manifest, PrefixEntry, SegmentEntry
 from cardrec.pruning import (
     LANES,
+    MIN_ROWS,
     REST_CODES,
     Basis,
     Prefix,
@@ -42,7 +43,7 @@ __all__ = ["Segment", "SegmentWriter", "segments_folder", "write_removed"]
 HEADER_BYTES = 128
 _CHECK_ROWS = 4096
 _DESCR = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "uint64": "<u8"}
-# A row is stored with norm 1 within its type's rounding: half of 2^-11 relative error in each component.
+# A row is stored with norm 1 within its type's rounding, for float16 a relative error of 2^-11 in each component.
 _NORM_TOLERANCE = {"float32": 1e-5, "float16": 1e-3}
 
 
@@ -142,7 +143,7 @@ class SegmentWriter:
         The catalog's first segment is where its basis is kept.
         """
         names, prefix = list(SEGMENT_FILES), None
-        if basis is not None:
+        if basis is not None and self.rows >= MIN_ROWS:
             prefix = encode_prefix(self._written(), basis)
             self._write(PREFIX_FILE, "int8", prefix.groups)
             names.append(PREFIX_FILE)
@@ -239,7 +240,7 @@ class Segment:
         arrays = layout(entry.rows, manifest.dimension, manifest.dtype)
         self._rows = self._open_rows(*arrays["vectors.npy"])
         self.codes = self._map("codes.npy", *arrays["codes.npy"])
-        self.scales, self.errors = (self._read(name, *arrays[name]) for name in ("scales.npy", "errors.npy"))
+        self.scales, self.errors = (self._read_sizes(name, *arrays[name]) for name in ("scales.npy", "errors.npy"))
         self.prefix = self._map_prefix(manifest.basis)
         self.basis = self._read_basis(manifest)
         self.removed = self._read_removed()
@@ -285,6 +286,13 @@ class Segment:
     def _read(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """What every search needs whole and is small; a mapping would hold a descriptor."""
         return np.array(self._map(name, dtype, shape))
+
+    def _read_sizes(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        """What the search's bounds are made of: with a negative number or NaN in it rows would be missed."""
+        sizes = self._read(name, dtype, shape)
+        if not (sizes >= 0).all():
+            raise unsound(self.folder / name, "has numbers that are negative or NaN")
+        return sizes
 
     def _open_rows(self, dtype: str, shape: tuple[int, ...]) -> tuple[RowFile, str, tuple[int, ...]]:
         """The vectors' file and what it holds."""

@@ -102,6 +102,25 @@ def test_integers_from_an_accelerator_are_searched(path: Path, tmp_path: Path) -
             empty.search(QuantisedVectors(values[:, 1:], 0.01, 128), 4)
 
 
+def test_rows_that_the_basis_does_not_see_are_appended(tmp_path: Path) -> None:
+    """Directions that were dead when the basis was chosen: the new rows' coordinates are all zero."""
+    rows = decaying_rows(ROWS, 0)
+    rows[:, 40:] = 0.0
+    unseen = np.zeros((80, DIMENSION), np.float32)
+    unseen[:, 50] = 1.0
+    with Catalog.from_vectors(tmp_path / "dead", [f"card-{row}" for row in range(ROWS)], rows) as catalog:
+        append(catalog, unseen, "late-")
+        assert catalog.card(catalog.search(unseen[0], 1)[0][0, 0]) == ("late-0", {})
+        catalog.verify()
+
+
+def test_an_append_too_small_for_pruning_has_no_prefixes(path: Path) -> None:
+    with Catalog.open(path) as catalog:
+        append(catalog, decaying_rows(40, 3), "few-")
+        assert content_of(path)["segments"][2]["prefix"] is None
+        assert found(catalog) == without_prefixes(path)
+
+
 def test_compact_keeps_results_and_chooses_a_basis_anew(path: Path) -> None:
     with Catalog.open(path) as catalog:
         before = found(catalog)
@@ -165,6 +184,16 @@ def test_a_segment_holds_few_open_files(path: Path) -> None:
 
 
 # --- damage
+
+
+@pytest.mark.parametrize("name", ["scales.npy", "errors.npy"])
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+def test_bounds_that_would_exclude_the_best_are_refused(path: Path, name: str, value: float) -> None:
+    file = path / SEGMENT / name
+    data = bytearray(file.read_bytes())
+    data[8000:8004] = np.float32(value).tobytes()  # between the edges whose checksum is looked at
+    file.write_bytes(data)
+    refuses(path, name, "negative or NaN")
 
 
 def test_damaged_prefixes_are_found(path: Path) -> None:

@@ -276,6 +276,29 @@ def test_a_basis_that_is_no_rotation_is_refused(vectors: NDArray[np.float64]) ->
             orthonormal(vectors.astype(np.float32))
 
 
+@all_tiers
+def test_rows_that_are_subnormal_throughout(tier: str) -> None:
+    """Whole multiples of the least float32: what rounding a coordinate takes away is not small beside it."""
+    turned = np.zeros((4, 8), np.float32)
+    for row in range(4):
+        turned[row, 2 * row : 2 * row + 2] = 0.6, 0.8
+    multiples = np.random.default_rng(0).integers(-64, 20, (640, 8))
+    multiples[:, 0] = -64
+    multiples[0] = [77, 101, -50, -50, -50, -50, -50, -50]
+    multiples[100:140] = [61, 80, 61, 80, 63, 78, 60, 80]
+    multiples[300] = [62, 79] * 4
+    rows = (multiples * 2.0**-149).astype(np.float32)
+    check(rows, np.tile(np.array([3, 4], np.float32), 4), 1, tier=tier, basis=orthonormal(turned))
+
+
+def test_batches_share_a_pass_where_pruning_fails() -> None:
+    rows, queries = decaying_rows(5000, 128), unit_rows(20, 128, seed=6)
+    searched = matrix_of(rows, basis=choose_basis(rows))
+    found, scores = searched.search(np.concatenate([queries, rows[:3]]), 5)
+    for place, query in enumerate((*queries, *rows[:3])):
+        same((found[place], scores[place]), oracle.top_k(rows, query, 5))
+
+
 # --- integer queries
 
 
@@ -299,6 +322,7 @@ BAD_INTEGERS: dict[str, Any] = {
     "a list": QuantisedVectors([1] * 8, 1.0, 0),  # type: ignore[arg-type]
     "three axes": QuantisedVectors(np.ones((1, 1, 8), np.int8), 1.0, 0),
     "no scale": QuantisedVectors(np.ones(8, np.int8), 0.0, 0),
+    "scale in words": QuantisedVectors(np.ones(8, np.int8), "one", 0),  # type: ignore[arg-type]
     "infinite scale": QuantisedVectors(np.ones(8, np.int8), np.inf, 0),
     "zero point out of range": QuantisedVectors(np.ones(8, np.uint8), 1.0, -1),
     "broken zero point": QuantisedVectors(np.ones(8, np.uint8), 1.0, 0.5),  # type: ignore[arg-type]
@@ -480,18 +504,27 @@ def test_segments_of_two_dimensions_are_refused() -> None:
         Matrix([quantise(unit_rows(2, 8)), quantise(unit_rows(2, 9))])
 
 
+@pytest.mark.parametrize("part", ["scales", "errors", "norm"])
+@pytest.mark.parametrize("value", [np.nan, -1.0, -np.inf])
+def test_bounds_that_would_exclude_the_best_are_refused(part: str, value: float) -> None:
+    good = quantise(unit_rows(6, 8))
+    damaged: Any = {part: value if part == "norm" else np.full_like(good.scales, value)}
+    with pytest.raises(InputError, match=part):
+        Matrix([good._replace(**damaged)])
+
+
 def test_damaged_codes_never_crash() -> None:
     good = quantise(unit_rows(50, 16))
-    for value in (np.nan, np.inf, -np.inf, 0.0, -1.0):
+    for scale, error in ((np.inf, np.inf), (0.0, 0.0), (1e30, 0.0), (0.0, np.inf)):
         damaged = good._replace(
             codes=np.full_like(good.codes, -128),
-            scales=np.full_like(good.scales, value),
-            errors=np.full_like(good.errors, value),
+            scales=np.full_like(good.scales, scale),
+            errors=np.full_like(good.errors, error),
         )
-        found, _ = Matrix([damaged]).search(np.ones(16), 5)
-        assert len(set(found[0].tolist())) == 5
-    holes = good._replace(vectors=np.full_like(good.vectors, np.nan))
-    assert len(set(Matrix([holes]).search(np.ones(16), 50)[0][0].tolist())) == 50
+        found, _ = Matrix([damaged]).search(unit_rows(2, 16, seed=1), 5)
+        assert all(len(set(rows)) == 5 and set(rows) <= set(range(50)) for rows in found.tolist())
+    holes = good._replace(vectors=np.full((50, 16), np.nan, np.float32))
+    assert sorted(Matrix([holes]).search(np.ones(16), 50)[0][0].tolist()) == list(range(50))
 
 
 # --- memory and threads
@@ -545,16 +578,40 @@ def test_concurrent_callers_get_their_own_results(threads: int) -> None:
             future.result(timeout=60)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_threads_work_in_a_forked_child() -> None:
-    rows = unit_rows(9000, 16)
-    searched = matrix_of(rows)
-    assert searched.search(rows[3], 1, threads=3)[0].tolist() == [[3]]
+FORKS = """
+import os, threading, time
+import numpy as np
+from cardrec.search import Matrix, quantise
+
+rows = np.random.default_rng(0).standard_normal((9000, 16)).astype(np.float32)
+searched = Matrix([quantise(rows)])
+
+def busy():
+    while True:
+        searched.search(rows[:1], 1, threads=2)
+
+for _ in range(4):
+    threading.Thread(target=busy, daemon=True).start()
+for _ in range(40):
     child = os.fork()
     if child == 0:
-        os._exit(0 if searched.search(rows[4], 1, threads=3)[0].tolist() == [[4]] else 1)
+        os._exit(0 if searched.search(rows[4], 1, threads=3)[0].shape == (1, 1) else 1)
     assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+"""Forks while other threads search, and ends while they do."""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_children_search_and_the_process_ends_while_threads_do() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 # --- tiers
@@ -590,4 +647,4 @@ def test_a_tier_that_is_not_there_is_an_error() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "InputError: SIMD tier 'mmx'" in done.stderr
+    assert "InputError: CARDREC_SIMD: SIMD tier 'mmx'" in done.stderr

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "kernels.hpp"
+#include "prefetch.hpp"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 
@@ -96,14 +97,6 @@ TARGET inline std::int32_t lane_sum(__m256i value_i32x8) {
     __m128i sum_i32x4 = _mm_add_epi32(_mm256_castsi256_si128(value_i32x8), _mm256_extracti128_si256(value_i32x8, 1));
     sum_i32x4 = _mm_add_epi32(sum_i32x4, _mm_shuffle_epi32(sum_i32x4, _MM_SHUFFLE(1, 0, 3, 2)));
     return _mm_cvtsi128_si32(_mm_add_epi32(sum_i32x4, _mm_shuffle_epi32(sum_i32x4, _MM_SHUFFLE(2, 3, 0, 1))));
-}
-
-// Rows in order are fetched by the processor; one that stands apart is asked for while the row before it is summed.
-// Always inline: GCC takes a function that only prefetches for one without effect, and leaves out its calls.
-__attribute__((always_inline)) inline void prefetch_apart(const std::int8_t* row, const std::int8_t* next,
-                                                          std::size_t dimension) {
-    if (next == row + dimension) return;
-    for (std::size_t i = 0; i < dimension; i += 64) __builtin_prefetch(next + i);
 }
 
 // Row after row: several at a time are several streams, which take twice the time of one from DRAM (Zen 4).

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kernels.hpp"
+#include "prefetch.hpp"
 
 // GCC 12's own header reads the deliberately undefined register behind _mm512_undefined_*().
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -122,14 +123,6 @@ TARGET inline __m128i lane_sums(__m512i a, __m512i b, __m512i c, __m512i d) {
 
 TARGET inline __m512i add_products(__m512i sum_i32x16, __m512i row_i8x64, __m512i query_i8x64) {
     return _mm512_dpbusd_epi32(sum_i32x16, _mm512_xor_si512(row_i8x64, _mm512_set1_epi8(-128)), query_i8x64);
-}
-
-// Rows in order are fetched by the processor; one that stands apart is asked for while the row before it is summed.
-// Always inline: GCC takes a function that only prefetches for one without effect, and leaves out its calls.
-__attribute__((always_inline)) inline void prefetch_apart(const std::int8_t* row, const std::int8_t* next,
-                                                          std::size_t dimension) {
-    if (next == row + dimension) return;
-    for (std::size_t i = 0; i < dimension; i += 64) __builtin_prefetch(next + i);
 }
 
 // Writes what is left after taking off the surplus of four rows' sums, or of the first `count` of them.

@@ -3,11 +3,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -49,11 +50,31 @@ void check_dimension(py::ssize_t dimension) {
 
 py::dtype float16() { return py::dtype("float16"); }
 
+// Lets other Python threads run. CPython before 3.14 ends a daemon thread that comes back after the interpreter by
+// unwinding its stack, which a destructor does not allow: such a thread sleeps here until the process is gone.
+class Unlocked {
+  public:
+    Unlocked() : state_(PyEval_SaveThread()) {}
+    Unlocked(const Unlocked&) = delete;
+    Unlocked& operator=(const Unlocked&) = delete;
+    ~Unlocked() {
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (...) {
+            for (;;) ::pause();
+        }
+    }
+
+  private:
+    PyThreadState* state_;
+};
+
 class PyMatrix {
   public:
     PyMatrix(const py::sequence& segments, const py::object& basis, double delta, const std::string& tier) {
         std::vector<cardrec::Segment> views;
         py::ssize_t dimension = 0;
+        if (!(delta >= 0.0 && delta < 1.0)) throw py::value_error("delta: expected a number from 0 to less than 1");
         cardrec::Basis rotation{nullptr, 0, delta};
         if (!basis.is_none()) {
             const py::array vectors = checked(basis, py::dtype::of<float>(), 2, "basis");
@@ -98,7 +119,7 @@ class PyMatrix {
         {
             std::int64_t* best_out = best.mutable_data();
             float* scores_out = scores.mutable_data();
-            const py::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             cardrec::search(*matrix_, prepared, columns, bits, threads, best_out, scores_out);
         }
         return {std::move(best), std::move(scores)};
@@ -166,14 +187,27 @@ class PyMatrix {
             throw py::value_error("segment: expected " + std::to_string(rows) +
                                   " scales and errors, as there are codes");
         }
+        if (rows > std::numeric_limits<std::uint32_t>::max())
+            throw py::value_error("segment: expected fewer than 2^32 rows");
+        check_sizes("scales", scales);
+        check_sizes("errors", errors);
+        const auto norm = py::cast<double>(parts[4]);
+        if (!(norm >= 0.0)) throw py::value_error("norm: expected a number of at least 0");
         for (const py::array& array : {codes, scales, errors}) kept_.push_back(array);
         return {static_cast<std::size_t>(rows),
                 vectors(parts[0], rows, dimension),
                 static_cast<const std::int8_t*>(codes.data()),
                 static_cast<const float*>(scales.data()),
                 static_cast<const float*>(errors.data()),
-                py::cast<double>(parts[4]),
+                norm,
                 prefix(parts[5], rows, basis_rows)};
+    }
+
+    // What the bounds are made of: a negative number or NaN would exclude rows that are among the best.
+    static void check_sizes(const char* name, const py::array& sizes) {
+        const auto* values = static_cast<const float*>(sizes.data());
+        if (std::all_of(values, values + sizes.size(), [](float value) { return value >= 0.0f; })) return;
+        throw py::value_error(std::string(name) + ": expected numbers of at least 0");
     }
 
     // An array, or (file, offset, dtype) of rows in an open file.
@@ -239,7 +273,7 @@ std::tuple<py::array, py::array, double> quantise(const py::object& object, cons
         auto* codes_out = static_cast<std::int8_t*>(codes.mutable_data());
         float* scales_out = scales.mutable_data();
         float* errors_out = errors.mutable_data();
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         for (std::size_t r = 0; r < rows; ++r) {
             const cardrec::Quantised row =
                 cardrec::quantise(source + r * dimension, dimension, codes_out + r * dimension);
@@ -261,12 +295,12 @@ std::vector<std::string> simd_tiers() {
 
 PYBIND11_MODULE(_search, module) {
     module.doc() = "Exact top-k by inner product over int8 codes and the rows they stand for.";
-    py::register_exception_translator([](std::exception_ptr thrown) {
+    py::register_local_exception_translator([](std::exception_ptr thrown) {
         try {
             if (thrown) std::rethrow_exception(thrown);
         } catch (const std::system_error& error) {
-            errno = error.code().value();
-            PyErr_SetFromErrnoWithFilename(PyExc_OSError, error.what());
+            const py::object os_error = py::reinterpret_borrow<py::object>(PyExc_OSError);
+            PyErr_SetObject(PyExc_OSError, os_error(error.code().value(), error.what()).ptr());
         }
     });
     // Of plain type `type`, as the stub says, and final: no subclass can leave out __init__.

@@ -29,8 +29,12 @@ const Kernels* const kTiers[] = {
 
 const Kernels& fastest_or_forced() {
     const char* forced = std::getenv("CARDREC_SIMD");
-    if (forced != nullptr && *forced != '\0') return find_tier(forced);
-    return *available_tiers().back();
+    if (forced == nullptr || *forced == '\0') return *available_tiers().back();
+    try {
+        return find_tier(forced);
+    } catch (const std::invalid_argument& error) {
+        throw std::invalid_argument(std::string("CARDREC_SIMD: ") + error.what());
+    }
 }
 
 }  // namespace
@@ -53,7 +57,7 @@ const Kernels& find_tier(const std::string& name) {
         if (name == tier->tier) return *tier;
         names += (names.empty() ? "" : ", ") + std::string(tier->tier);
     }
-    throw std::invalid_argument("SIMD tier '" + name + "' (CARDREC_SIMD) is not there; this processor has: " + names);
+    throw std::invalid_argument("SIMD tier '" + name + "' is not there; this processor has: " + names);
 }
 
 }  // namespace cardrec

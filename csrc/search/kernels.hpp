@@ -10,7 +10,7 @@
 //   select       writes the places i with values[i] >= low, rising, and returns their number; writes up to 15 entries
 //                of garbage behind them (see kSlack).
 //   dots_i8      dots[i] = sum_j codes[rows[i] * dimension + j] * query[j], exactly. No int32 overflow: |sum| <=
-//                d * 128 * 127 < 2^30.99 for d <= kMaxDimension = 2^16.
+//                d * 128 * 127 < 2^30 for d <= kMaxDimension = 2^16.
 //   screen       writes the places i for which !(scales[i] * (slope * dots[i] + offset) < low), computed in float,
 //                rising, and returns their number. Operations may be fused: each rounds at most once. NaN passes.
 //   project      products[p] = basis[p] . vector for `count` rows of a packed float matrix, in float, in any order.

@@ -47,16 +47,10 @@ SegmentBounds bounds_of(const Segment& segment) {
 
 Matrix::Matrix(const Kernels& kernels, std::vector<Segment> segments, std::size_t dimension, Basis basis)
     : kernels_(kernels), segments_(std::move(segments)), offsets_{0}, dimension_(dimension), basis_(basis) {
-    for (const Segment& segment : segments_) offsets_.push_back(offsets_.back() + segment.rows);
-}
-
-const SegmentBounds& Matrix::bounds(std::size_t index) const {
-    std::call_once(bounds_once_, [this] {
-        std::vector<SegmentBounds> bounds;
-        for (const Segment& segment : segments_) bounds.push_back(bounds_of(segment));
-        bounds_ = std::move(bounds);
-    });
-    return bounds_[index];
+    for (const Segment& segment : segments_) {
+        offsets_.push_back(offsets_.back() + segment.rows);
+        bounds_.push_back(bounds_of(segment));
+    }
 }
 
 Matrix::Place Matrix::place(std::size_t row) const {

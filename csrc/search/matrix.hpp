@@ -1,9 +1,9 @@
-// Several segments seen as one matrix. Nothing here owns the arrays; no vector is read before a search needs it.
+// Several segments seen as one matrix. Nothing here owns the arrays. Scales and errors are read once, no vector before
+// a search needs it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "kernels.hpp"
@@ -44,8 +44,8 @@ class Matrix {
     // The global row of segment `index`'s first row.
     std::size_t offset(std::size_t index) const { return offsets_[index]; }
 
-    // What holds for all rows of segment `index`; read from scales and errors by the first caller. Thread-safe.
-    const SegmentBounds& bounds(std::size_t index) const;
+    // What holds for all rows of segment `index`.
+    const SegmentBounds& bounds(std::size_t index) const { return bounds_[index]; }
 
     // The score of one row: row . query in double, in the order of kernels.hpp; a row that holds NaN scores -infinity.
     // `buffer` is memory to read a row into. Throws std::system_error where the file can't be read.
@@ -67,8 +67,7 @@ class Matrix {
     std::vector<std::size_t> offsets_;
     std::size_t dimension_;
     Basis basis_;
-    mutable std::once_flag bounds_once_;
-    mutable std::vector<SegmentBounds> bounds_;
+    std::vector<SegmentBounds> bounds_;
 };
 
 }  // namespace cardrec

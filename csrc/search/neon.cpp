@@ -164,7 +164,7 @@ void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::uint32_
              QueryCodes query, std::int32_t* dots) {
     for (std::size_t r = 0; r < count; ++r) {
         const std::int8_t* row = codes + rows[r] * dimension;
-        if (r + 1 < count) neon::prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
+        if (r + 1 < count) prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
         int32x4_t even_i32x4 = vdupq_n_s32(0), odd_i32x4 = vdupq_n_s32(0);
         std::size_t i = 0;
         for (; i + 32 <= dimension; i += 32) {

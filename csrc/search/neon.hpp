@@ -2,16 +2,9 @@
 #pragma once
 
 #include "kernels.hpp"
+#include "prefetch.hpp"
 
 namespace cardrec::neon {
-
-// Rows in order are fetched by the processor; one that stands apart is asked for while the row before it is summed.
-// Always inline: GCC takes a function that only prefetches for one without effect, and leaves out its calls.
-__attribute__((always_inline)) inline void prefetch_apart(const std::int8_t* row, const std::int8_t* next,
-                                                          std::size_t dimension) {
-    if (next == row + dimension) return;
-    for (std::size_t i = 0; i < dimension; i += 64) __builtin_prefetch(next + i);
-}
 
 void maxima(const std::int32_t* values, std::size_t count, std::int32_t* lanes);
 std::size_t select(const std::int32_t* values, std::size_t count, std::int32_t low, std::uint32_t* places);

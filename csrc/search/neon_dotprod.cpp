@@ -45,7 +45,7 @@ TARGET void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::
                     QueryCodes query, std::int32_t* dots) {
     for (std::size_t r = 0; r < count; ++r) {
         const std::int8_t* row = codes + rows[r] * dimension;
-        if (r + 1 < count) neon::prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
+        if (r + 1 < count) prefetch_apart(row, codes + rows[r + 1] * dimension, dimension);
         int32x4_t sum_i32x4[4];
         for (int32x4_t& sum : sum_i32x4) sum = vdupq_n_s32(0);
         std::size_t i = 0;

@@ -3,11 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 namespace cardrec {
@@ -46,7 +47,7 @@ class Pool {
                 std::thread([this] { serve(); }).detach();
                 ++threads_;
             }
-        } catch (const std::system_error&) {  // no thread to be had: those there are do the work, the caller at least
+        } catch (const std::exception&) {  // no thread to be had: those there are do the work, the caller at least
         }
     }
 
@@ -82,12 +83,14 @@ class Pool {
 };
 
 // Never destroyed: its threads sleep until the process ends. A forked child has none of them and makes a new pool; what
-// its parent had is left alone, since another thread may have held its lock.
+// its parent had is left alone, and no lock is taken on the way, since another thread may have held it.
 Pool& shared_pool() {
-    static std::mutex mutex;
-    static Pool* pool = nullptr;
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (pool == nullptr || pool->process() != ::getpid()) pool = new Pool(::getpid());
+    static std::atomic<Pool*> shared{nullptr};
+    Pool* pool = shared.load();
+    while (pool == nullptr || pool->process() != ::getpid()) {
+        auto fresh = std::make_unique<Pool>(::getpid());
+        if (shared.compare_exchange_strong(pool, fresh.get())) return *fresh.release();
+    }
     return *pool;
 }
 

@@ -33,7 +33,7 @@ PrefixQuery::PrefixQuery(const Kernels& kernels, const Basis& basis, const float
     const double projected = std::sqrt(squared_norm(products.data(), basis.rows));
     const double least = std::max(0.0, projected / kRoundUp - zeta * norm);  // <= |q_P|
     const double most = projected * kRoundUp + zeta * norm;                  // >= |q_P|
-    const double rest = std::sqrt(std::max(0.0, norm * norm - (1.0 - basis.delta) * least * least) + 0x1p-40);
+    const double rest = std::sqrt(std::max(0.0, norm * norm - (1.0 - basis.delta) * least * least)) + 0x1p-35;
 
     double largest = rest;
     for (const float product : products) largest = std::max(largest, std::fabs(static_cast<double>(product)));
@@ -48,7 +48,7 @@ PrefixQuery::PrefixQuery(const Kernels& kernels, const Basis& basis, const float
     }
     std::fill(codes_.end() - kRestCodes, codes_.end(), to_code(std::ceil(rest / scale_)));
     error_factor_ = scale_ * std::sqrt(kept) * kRoundUp;
-    norm_factor_ = (std::sqrt(missed) + zeta * norm + basis.delta * most + 0x1p-35) * kRoundUp;
+    norm_factor_ = (std::sqrt(missed) + zeta * norm + basis.delta * most + 0x1p-34) * kRoundUp;
 }
 
 std::int32_t PrefixQuery::least(const Prefix& prefix, double threshold) const {

@@ -12,16 +12,18 @@
 //      codes that add up to r with s r >= |x_R|.
 //   4. Codes of the query: the computed projection is g with |g - q_P| <= zeta |q|: float sums of d products in any
 //      order, so zeta = sqrt(P) (1 + delta) d 2^-24 / (1 - d 2^-24). g = t p + f, |f| = phi, and four further codes,
-//      all equal to R with t R >= |q_R|. All codes are in -127..127.
+//      all equal to R with t R >= |q_R| + 2^-35. All codes are in -127..127.
 //   5. q_P.x_P <= g.x_P + zeta |q| n <= t p.(s c + e) + phi n + zeta |q| n <= t s (p.c) + t |p| epsilon + (phi + zeta
 //   |q|) n.
 //   6. |q_R||x_R| <= t s R r, which is the product of the further codes.
 //   So q.x <= t s I + C, where I is the integer dot product of the P + 4 codes (exact: kernels.hpp) and
 //   C = t |p| epsilon + (phi + zeta |q| + delta |q_P|) n.
 //
-// What of this is computed in double is rounded in the last of its 53 bits some P times; kRoundUp on C and R, and 2^-40
-// for terms that cancel, outweigh that many times over. The score y of kernels.hpp differs from q.x by less than 2^-35
-// n (query.hpp, step 3, d <= 2^16), which is added to C as well. A row with I < (tau - C) / (t s) scores less than tau.
+// The score y of kernels.hpp differs from q.x by less than 2^-35 |x| (query.hpp, step 3, with d <= 2^16), and |x| <= 2
+// n + |x_R|: 2^-34 n is added to C, and 2^-35 |x_R| is what R has over |q_R|. What is computed in double for a query is
+// rounded in the last of its 53 bits some P times; kRoundUp on C, and on |q|^2 before |q_P|^2 is taken off, outweigh
+// that many times over, and so does 2^-35 the products that float flushes to zero. A row with I < (tau - C) / (t s)
+// scores less than tau; the quotient's own roundings are less than one, by which the limit is lowered.
 #pragma once
 
 #include <cstddef>
@@ -66,7 +68,7 @@ class PrefixQuery {
     std::vector<std::int8_t> codes_;
     double scale_;         // t
     double error_factor_;  // t |p|
-    double norm_factor_;   // phi + zeta |q| + delta |q_P|, and 2^-35
+    double norm_factor_;   // phi + zeta |q| + delta |q_P|, and 2^-34
 };
 
 }  // namespace cardrec

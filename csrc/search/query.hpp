@@ -21,14 +21,15 @@
 // rounded as in quantise.hpp.
 //
 // What follows: if tau is the k-th largest `lower` of any set of rows, at least k rows score >= tau, and a row with
-// upper < tau scores < tau: it is not among the best k, not even through a tie. Comparisons are written so that NaN (a
-// damaged file) keeps the row, which is then scored from its vector.
+// upper < tau scores < tau: it is not among the best k, not even through a tie.
 //
 // The screen. Most rows are excluded by a cheaper, slightly larger bound in float, with one number for each row, its
 // scale s. Where s > 0, e <= h s for h the largest e / s of the segment; where s = 0, e <= z, the largest such e. Thus
 // upper <= s (t (c.p) + A h) + A z + B n. The computed s (t (c.p) + A h) is off by at most six roundings of 2^-24 of
-// terms that are at most A n and A h s <= A e_max, and by what float flushes to zero, for which 2^-99 is ample: so a
-// row is excluded only where the computed value lies below tau - A z - B n - 2^-21 A (n + e_max) - 2^-99, rounded down.
+// terms that are at most A n and A h s, and by what float flushes to zero, for which 2^-99 is ample. So a row is
+// excluded only where the computed value lies below tau - A z - B n - 2^-21 A (n + e_max) - 2^-99, rounded down. (Where
+// h s > e_max the roundings may be larger, by 2^-21 A (h s - e_max); but then A h s is larger than need be, by A (h s -
+// e_max).)
 #pragma once
 
 #include <cmath>

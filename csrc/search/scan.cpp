@@ -16,6 +16,8 @@ constexpr std::size_t kSharedGroups = 32;      // groups of prefixes that severa
 // Prefixes are worth their scan where at least one row in kSparse is allowed, and k is at most one row in kPicky.
 constexpr std::size_t kSparse = 8;
 constexpr std::size_t kPicky = 64;
+// Of several queries, those that one row in kFailed remains for share a pass over the codes.
+constexpr std::size_t kFailed = 12;
 
 constexpr std::int32_t kExcluded = std::numeric_limits<std::int32_t>::min();
 
@@ -52,10 +54,14 @@ void scan_block(const Task& task, std::size_t index, const std::uint32_t* rows, 
     }
 }
 
+// Rows whose codes stay in the L1 cache while one query after another is held against them.
+std::size_t shared_rows(const Task& task) {
+    return std::clamp<std::size_t>(kBlockBytes / task.matrix.dimension(), 4, kBlockRows);
+}
+
 // Every allowed row, block by block, each block for all queries in turn.
 void scan_all(const Task& task, Chunk chunk, std::vector<Shortlist>& found) {
-    const std::size_t shared = std::max<std::size_t>(4, kBlockBytes / task.matrix.dimension());
-    const std::size_t most = task.count == 1 ? kBlockRows : std::min(kBlockRows, shared);
+    const std::size_t most = task.count == 1 ? kBlockRows : shared_rows(task);
     std::uint32_t rows[kBlockRows];
     std::size_t count = 0;
     const auto flush = [&] {
@@ -141,20 +147,48 @@ void scan_places(const Task& task, Chunk chunk, std::size_t q, const std::uint32
     }
 }
 
-// The most promising rows first, for a threshold; then whatever may still reach it. Where pruning fails, because no row
-// stands out or the query resembles nothing, that is every row: the full scan, and the prefixes were read in vain.
-void scan_promising(const Task& task, Chunk chunk, std::size_t q, std::int32_t* sums, std::size_t count,
-                    Shortlist& found) {
-    const Kernels& kernels = task.matrix.kernels();
-    const Prefix& prefix = task.matrix.segments()[chunk.segment].prefix;
+// The places that may still reach a query's threshold, in memory that the next call takes again.
+std::size_t select_places(const Task& task, Chunk chunk, std::size_t q, std::int32_t level, const std::int32_t* sums,
+                          std::size_t count, const Shortlist& found) {
     Scratch& memory = scratch();
     memory.places.resize(std::max(memory.places.size(), count + kSlack));
-    std::uint32_t* places = memory.places.data();
-    const std::int32_t seeds = seed_level(kernels, sums, count, task.k + 8, memory.lanes);
-    for (const std::int32_t level : {seeds, std::numeric_limits<std::int32_t>::min()}) {
-        const std::int32_t least = std::max(level, task.prefixes[q].least(prefix, found.threshold()));
-        scan_places(task, chunk, q, places, kernels.select(sums, count, least, places), sums, found);
+    const std::int32_t least = task.prefixes[q].least(task.matrix.segments()[chunk.segment].prefix, found.threshold());
+    return task.matrix.kernels().select(sums, count, std::max(level, least), memory.places.data());
+}
+
+// The queries for which pruning fails, because no row stands out or they resemble nothing: most rows remain. That is
+// the full scan, and the prefixes were read in vain; block by block, each block for all of these queries in turn.
+void scan_remaining(const Task& task, Chunk chunk, const std::vector<std::size_t>& queries, std::size_t count,
+                    std::int32_t* sums, std::vector<Shortlist>& found) {
+    const std::size_t block = shared_rows(task);
+    for (std::size_t first = 0; !queries.empty() && first < count; first += block) {
+        const std::size_t rows = std::min(block, count - first);
+        const Chunk part{chunk.segment, chunk.first + first, chunk.last};
+        for (const std::size_t q : queries) {
+            std::int32_t* part_sums = sums + q * count + first;
+            const std::size_t selected = select_places(task, part, q, kExcluded, part_sums, rows, found[q]);
+            scan_places(task, part, q, scratch().places.data(), selected, part_sums, found[q]);
+        }
     }
+}
+
+// Each query's most promising rows first, for a threshold; then whatever may still reach it.
+void scan_promising(const Task& task, Chunk chunk, std::size_t count, std::int32_t* sums,
+                    std::vector<Shortlist>& found) {
+    std::vector<std::size_t> failed;
+    for (std::size_t q = 0; q < task.count; ++q) {
+        std::int32_t* query_sums = sums + q * count;
+        const std::int32_t seeds = seed_level(task.matrix.kernels(), query_sums, count, task.k + 8, scratch().lanes);
+        std::size_t selected = select_places(task, chunk, q, seeds, query_sums, count, found[q]);
+        scan_places(task, chunk, q, scratch().places.data(), selected, query_sums, found[q]);
+        selected = select_places(task, chunk, q, kExcluded, query_sums, count, found[q]);
+        if (task.count > 1 && selected > count / kFailed) {
+            failed.push_back(q);
+        } else {
+            scan_places(task, chunk, q, scratch().places.data(), selected, query_sums, found[q]);
+        }
+    }
+    scan_remaining(task, chunk, failed, count, sums, found);
 }
 
 bool prunes(const Task& task, Chunk chunk) {
@@ -172,9 +206,7 @@ void scan(const Task& task, Chunk chunk, std::vector<Shortlist>& found) {
     std::vector<std::int32_t>& sums = scratch().sums;
     sums.resize(std::max(sums.size(), rows * task.count));
     sum_prefixes(task, chunk, rows, sums.data());
-    for (std::size_t q = 0; q < task.count; ++q) {
-        scan_promising(task, chunk, q, sums.data() + q * rows, rows, found[q]);
-    }
+    scan_promising(task, chunk, rows, sums.data(), found);
 }
 
 }  // namespace cardrec

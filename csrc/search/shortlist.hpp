@@ -45,6 +45,7 @@ class Shortlist {
     // Takes a row, once, unless its upper bound is below the threshold.
     void add(std::size_t row, Interval interval) {
         if (interval.upper < threshold()) return;
+        if (candidates_.size() == limit_) forget_excluded();
         candidates_.push_back(
             {std::isnan(interval.upper) ? std::numeric_limits<double>::infinity() : interval.upper, row});
         if (std::isnan(interval.lower)) return;
@@ -59,8 +60,17 @@ class Shortlist {
     }
 
   private:
+    // Where scores rise with the row, every row is a candidate when it is met, and few are later.
+    void forget_excluded() {
+        const double least = threshold();
+        const auto excluded = [least](const Candidate& candidate) { return candidate.upper < least; };
+        candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), excluded), candidates_.end());
+        limit_ = std::max(limit_, 2 * candidates_.size());
+    }
+
     std::size_t k_;
     Threshold* threshold_;
+    std::size_t limit_ = 1024;
     std::vector<Candidate> candidates_;
     std::vector<double> lowers_;  // a heap, the smallest first
 };
