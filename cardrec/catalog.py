@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cardrec.importer import Item
     from cardrec.search import QuantisedVectors
-    from cardrec.segment import SegmentWriter
+    from cardrec.segment_writer import SegmentWriter
 
 __all__ = ["BuildReport", "Catalog", "Duplicate", "Skipped", "VerifyReport"]
 

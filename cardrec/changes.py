@@ -9,7 +9,8 @@ import numpy as np
 
 from cardrec.errors import CatalogError, CatalogMismatchError
 from cardrec.manifest import MAX_SEGMENTS, Manifest, SegmentEntry
-from cardrec.segment import Segment, SegmentWriter, write_removed
+from cardrec.segment import Segment
+from cardrec.segment_writer import SegmentWriter, write_removed
 from cardrec.snapshot import Snapshot
 from cardrec.store import Transaction, creating, writing
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cardrec.duplicates import Duplicate
     from cardrec.importer import Item
-    from cardrec.segment import SegmentWriter
+    from cardrec.segment_writer import SegmentWriter
     from cardrec.snapshot import Snapshot
     from cardrec.types import ImageLike
 

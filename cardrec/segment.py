@@ -1,8 +1,4 @@
-"""A segment: one immutable folder of rows, written as a stream, mapped only after every size and header was checked.
-
-Arrays are .npy files with a header of exactly 128 bytes, so that it can be written last, when the number of rows is
-known, and checked byte for byte: a file is either the array that the manifest describes, or refused.
-"""
+"""A segment opened for reading: one immutable folder of rows, mapped only after every size and header was checked."""
 
 from __future__ import annotations
 
@@ -13,199 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cardrec.cards import Cards, CardsWriter
+from cardrec.cards import Cards
 from cardrec.errors import InputError
-from cardrec.files import checksums, edges, opened, require_folder, sync_folder, unsound
-from cardrec.manifest import BASIS_FILE, PREFIX_FILE, SEGMENT_FILES, FileEntry, Manifest, PrefixEntry, SegmentEntry
-from cardrec.pruning import (
-    LANES,
-    MIN_ROWS,
-    REST_CODES,
-    Basis,
-    Prefix,
-    choose_basis,
-    covers,
-    encode_prefix,
-    orthonormal,
-)
-from cardrec.search import Arrays, FileRows, RowFile, pack_rows, quantise
+from cardrec.files import checksums, edges, opened, require_folder, unsound
+from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, groups_shape, layout, npy_header, segments_folder
+from cardrec.manifest import BASIS_FILE, PREFIX_FILE, FileEntry, Manifest, SegmentEntry
+from cardrec.pruning import Basis, Prefix, covers, orthonormal
+from cardrec.search import Arrays, FileRows, RowFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from cardrec.errors import CatalogFormatError
 
-__all__ = ["Segment", "SegmentWriter", "segments_folder", "write_removed"]
+__all__ = ["Segment"]
 
-HEADER_BYTES = 128
 _CHECK_ROWS = 4096
-_DESCR = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "uint64": "<u8"}
 # A row is stored with norm 1 within its type's rounding, for float16 a relative error of 2^-11 in each component.
 _NORM_TOLERANCE = {"float32": 1e-5, "float16": 1e-3}
 
 
-def segments_folder(folder: Path) -> Path:
-    """Where the segments of a catalog lie."""
-    return folder / "segments"
-
-
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The header of a .npy file, format version 1.0, padded to ``HEADER_BYTES``."""
-    text = f"{{'descr': '{_DESCR[dtype]}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    length = HEADER_BYTES - 10
-    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode().ljust(length - 1) + b"\n"
-
-
-def layout(rows: int, dimension: int, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The arrays of a segment: file name -> (dtype, shape)."""
-    return {
-        "vectors.npy": (dtype, (rows, dimension)),
-        "codes.npy": ("int8", (rows, dimension)),
-        "scales.npy": ("float32", (rows,)),
-        "errors.npy": ("float32", (rows,)),
-    }
-
-
-def _groups_shape(rows: int, length: int) -> tuple[int, int, int, int]:
-    return -(-rows // LANES), (length + REST_CODES) // 4, LANES, 4
-
-
-def _words(rows: int) -> int:
-    return (rows + 63) // 64
-
-
-class _ArrayWriter:
-    """Appends rows to a .npy file; the header comes last."""
-
-    def __init__(self, path: Path, dtype: str) -> None:
-        self._dtype = dtype
-        self._stream = path.open("xb")
-        self._stream.write(bytes(HEADER_BYTES))
-
-    def add(self, rows: NDArray[Any]) -> None:
-        self._stream.write(np.ascontiguousarray(rows, dtype=_DESCR[self._dtype]).data)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def finish(self, shape: tuple[int, ...]) -> None:
-        self._stream.seek(0)
-        self._stream.write(npy_header(self._dtype, shape))
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self.close()
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _entry(path: Path) -> FileEntry:
-    return FileEntry(*checksums(path))
-
-
-class SegmentWriter:
-    """Writes a new segment batch by batch, one batch in memory, whatever the number of rows. A context manager."""
-
-    def __init__(self, folder: Path, dimension: int, dtype: str) -> None:
-        """Make ``folder``, which must not exist."""
-        self.folder = folder
-        self.rows = 0
-        self._dimension, self._dtype = dimension, dtype
-        folder.mkdir()
-        self._arrays = {
-            name: _ArrayWriter(folder / name, kind) for name, (kind, _) in layout(0, dimension, dtype).items()
-        }
-        self._cards = CardsWriter(folder / "cards.sqlite")
-
-    def __contains__(self, card_id: str) -> bool:
-        return card_id in self._cards
-
-    def add(self, cards: Sequence[tuple[str, str]], vectors: NDArray[np.floating[Any]]) -> None:
-        """Append rows: (card_id, metadata as JSON text) each, and (n, dimension) unit vectors."""
-        rows = np.asarray(vectors, dtype=_DESCR[self._dtype])
-        coded = quantise(rows)
-        columns: list[NDArray[Any]] = [rows, coded.codes, coded.scales, coded.errors]
-        for writer, column in zip(self._arrays.values(), columns, strict=True):
-            writer.add(column)
-        self._cards.add(cards)
-        self.rows += len(cards)
-
-    def choose_basis(self) -> Basis | None:
-        """The basis that suits the rows written so far, if one does."""
-        return choose_basis(self._written())
-
-    def finish(self, basis: Basis | None, *, keep_basis: bool = False) -> SegmentEntry:
-        """Write headers and prefixes, sync every file and the folder, and describe the segment, which has rows.
-
-        The catalog's first segment is where its basis is kept.
-        """
-        names, prefix = list(SEGMENT_FILES), None
-        if basis is not None and self.rows >= MIN_ROWS:
-            prefix = encode_prefix(self._written(), basis)
-            self._write(PREFIX_FILE, "int8", prefix.groups)
-            names.append(PREFIX_FILE)
-            if keep_basis:
-                self._write(BASIS_FILE, "float32", basis.vectors)
-                names.append(BASIS_FILE)
-        for name, (_, shape) in layout(self.rows, self._dimension, self._dtype).items():
-            self._arrays[name].finish(shape)
-        self._cards.finish()
-        with (self.folder / "cards.sqlite").open("rb") as stream:
-            os.fsync(stream.fileno())
-        sync_folder(self.folder)
-        sync_folder(self.folder.parent)
-        files = {name: _entry(self.folder / name) for name in names}
-        numbers = None if prefix is None else PrefixEntry(prefix.scale, prefix.error, prefix.norm)
-        return SegmentEntry(self.folder.name, self.rows, files, prefix=numbers)
-
-    def _written(self) -> NDArray[Any]:
-        """The vectors written so far, mapped."""
-        self._arrays["vectors.npy"].flush()
-        return np.memmap(
-            self.folder / "vectors.npy", _DESCR[self._dtype], "r", HEADER_BYTES, (self.rows, self._dimension)
-        )
-
-    def _write(self, name: str, dtype: str, array: NDArray[Any]) -> None:
-        writer = _ArrayWriter(self.folder / name, dtype)
-        try:
-            writer.add(array)
-            writer.finish(array.shape)
-        finally:
-            writer.close()
-
-    def close(self) -> None:
-        """Let go of the files, finished or not; idempotent."""
-        for array in self._arrays.values():
-            with contextlib.suppress(OSError):  # a full disk, said already
-                array.close()
-        self._cards.close()
-
-    def __enter__(self) -> SegmentWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def write_removed(folder: Path, removed: NDArray[np.bool_], generation: int) -> tuple[str, FileEntry]:
-    """Write the tombstones of a segment as packed bits; the name and the entry of the new file."""
-    name = f"removed-{generation:08d}.npy"
-    writer = _ArrayWriter(folder / name, "uint64")
-    try:
-        writer.add(pack_rows(removed))
-        writer.finish((_words(len(removed)),))
-    finally:
-        writer.close()
-    sync_folder(folder)
-    return name, _entry(folder / name)
-
-
 def _mapped(descriptor: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """An array file that was checked before, mapped read-only."""
-    kind, count = np.dtype(_DESCR[dtype]), int(np.prod(shape, dtype=object))
+    kind, count = np.dtype(DESCR[dtype]), int(np.prod(shape, dtype=object))
     mapped = mmap.mmap(descriptor, HEADER_BYTES + count * kind.itemsize, access=mmap.ACCESS_READ)
     return np.frombuffer(mapped, kind, count, HEADER_BYTES).reshape(shape)
 
@@ -269,7 +98,7 @@ class Segment:
     @contextlib.contextmanager
     def _opened_array(self, name: str, dtype: str, shape: tuple[int, ...]) -> Iterator[int]:
         """A descriptor of a file that was found to be this array, as far as can be told without reading it."""
-        path, kind = self.folder / name, np.dtype(_DESCR[dtype])
+        path, kind = self.folder / name, np.dtype(DESCR[dtype])
         size = HEADER_BYTES + int(np.prod(shape, dtype=object)) * kind.itemsize  # Python ints can't wrap around
         if self.entry.files[name].bytes != size:
             raise unsound(path, f"has {self.entry.files[name].bytes} bytes, {size} were expected for {dtype} {shape}")
@@ -309,7 +138,7 @@ class Segment:
         entry = self.entry.prefix
         if entry is None or length is None:
             return None
-        groups = self._map(PREFIX_FILE, "int8", _groups_shape(self.entry.rows, length))
+        groups = self._map(PREFIX_FILE, "int8", groups_shape(self.entry.rows, length))
         return Prefix(groups, entry.scale, entry.error, entry.norm)
 
     def _read_basis(self, manifest: Manifest) -> Basis | None:
@@ -332,7 +161,7 @@ class Segment:
         """The rows removed, or None where there are none; a copy in memory, the file may go."""
         if self.entry.removed is None:
             return None
-        words = self._read(self.entry.removed, "uint64", (_words(self.entry.rows),))
+        words = self._read(self.entry.removed, "uint64", (bitmap_words(self.entry.rows),))
         bits = np.unpackbits(words.view(np.uint8), bitorder="little").view(np.bool_)
         if bits[self.entry.rows :].any() or not bits.any():
             raise unsound(self.folder / self.entry.removed, "names rows that the segment does not have, or none")

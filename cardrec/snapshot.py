@@ -15,8 +15,9 @@ from cardrec import manifest as manifests
 from cardrec.cards import Filter, parse_filter
 from cardrec.errors import InputError
 from cardrec.files import unsound
+from cardrec.layout import segments_folder
 from cardrec.search import Matrix, QuantisedVectors, pack_rows
-from cardrec.segment import Segment, segments_folder
+from cardrec.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cardrec import manifest as manifests
 from cardrec.errors import CatalogError, CatalogFormatError
 from cardrec.files import require_folder, sync_folder, unsound
+from cardrec.layout import segments_folder
 from cardrec.manifest import (
     BASIS_FILE,
     MANIFEST,
@@ -25,7 +26,7 @@ from cardrec.manifest import (
     Manifest,
     SegmentEntry,
 )
-from cardrec.segment import SegmentWriter, segments_folder
+from cardrec.segment_writer import SegmentWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set

@@ -15,7 +15,7 @@ from small_catalog import DIMENSION, FakeEncoder, files_of, ids_in, item, items
 
 from cardrec.catalog import Catalog
 from cardrec.errors import CatalogError, CatalogFormatError
-from cardrec.segment import HEADER_BYTES, npy_header
+from cardrec.layout import HEADER_BYTES, npy_header
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ from cardrec.catalog import Catalog
 from cardrec.errors import CardrecError
 from cardrec.files import checksums
 from cardrec.ingest import write_vectors
+from cardrec.layout import HEADER_BYTES
 from cardrec.manifest import MANIFEST
-from cardrec.segment import HEADER_BYTES
 
 MOST_SECONDS = 30
 DIMENSION = 40
