@@ -18,7 +18,6 @@ from cardrec.errors import InputError
 __all__ = ["Basis", "Prefix", "choose_basis", "encode_prefix"]
 
 Floats: TypeAlias = NDArray[np.float32]
-Doubles: TypeAlias = NDArray[np.float64]
 Vectors: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
 
 MIN_ROWS = 64

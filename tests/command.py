@@ -1,8 +1,11 @@
-"""Runs `cardrec` in this process, and says what its output must be."""
+"""Runs `cardrec` in this process or Python in another, and says what the output must be."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -15,6 +18,12 @@ class Run:
 
     def __call__(self, *arguments: object) -> Result:
         return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def python(*arguments: str, simd: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, with that instruction set for the search."""
+    environment = {**os.environ, "CARDREC_SIMD": simd}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
 def lines(result: Result) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from damaged_catalog import SEGMENT, content_of, refuses, reseal, reseal_file
 from numpy.typing import NDArray
 from small_catalog import Item, files_of
+from vectors import decaying_rows
 
 from cardrec import manifest
 from cardrec.catalog import Catalog
@@ -18,14 +19,6 @@ from cardrec.errors import CatalogFormatError, InputError
 from cardrec.search import Matrix, QuantisedVectors, quantise
 
 ROWS, DIMENSION, APPENDED = 4500, 64, 100
-
-
-def decaying_rows(count: int, seed: int) -> NDArray[np.float32]:
-    """Unit rows whose energy lies in few directions, as that of embeddings does."""
-    rng = np.random.default_rng(seed)
-    turn = np.linalg.qr(np.random.default_rng(99).standard_normal((DIMENSION, DIMENSION)))[0]
-    rows = (rng.standard_normal((count, DIMENSION)) * 0.7 ** np.arange(DIMENSION)) @ turn
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 class RowEncoder:
@@ -49,8 +42,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4,500 cards, 100 appended, some removed."""
     path = tmp_path_factory.mktemp("template") / "catalog"
     ids = [f"card-{row}" for row in range(ROWS)]
-    with Catalog.from_vectors(path, ids, decaying_rows(ROWS, 0)) as catalog:
-        append(catalog, decaying_rows(APPENDED, 1), "late-")
+    with Catalog.from_vectors(path, ids, decaying_rows(ROWS, DIMENSION, 0)) as catalog:
+        append(catalog, decaying_rows(APPENDED, DIMENSION, 1), "late-")
         catalog.remove(["card-7", "late-3"])
     return path
 
@@ -61,7 +54,7 @@ def path(template: Path, tmp_path: Path) -> Path:
 
 
 def found(catalog: Catalog) -> list[tuple[str, float]]:
-    rows, scores = catalog.search(decaying_rows(6, 2), 5)
+    rows, scores = catalog.search(decaying_rows(6, DIMENSION, 2), 5)
     pairs = zip(catalog.cards(rows.ravel()), scores.ravel().tolist(), strict=True)
     return [(card_id, score) for (card_id, _), score in pairs]
 
@@ -72,7 +65,7 @@ def without_prefixes(path: Path) -> list[tuple[str, float]]:
         state = catalog.snapshot()
         live = np.array([row for row in range(state.rows) if state.is_live(row)])
         bare = Matrix([quantise(state.stored(0, state.rows)[live])])
-        rows, scores = bare.search(decaying_rows(6, 2), 5)
+        rows, scores = bare.search(decaying_rows(6, DIMENSION, 2), 5)
         return [
             (state.card(live[row])[0], score) for row, score in zip(rows.flat, scores.ravel().tolist(), strict=True)
         ]
@@ -104,7 +97,7 @@ def test_integers_from_an_accelerator_are_searched(path: Path, tmp_path: Path) -
 
 def test_rows_that_the_basis_does_not_see_are_appended(tmp_path: Path) -> None:
     """Directions that were dead when the basis was chosen: the new rows' coordinates are all zero."""
-    rows = decaying_rows(ROWS, 0)
+    rows = decaying_rows(ROWS, DIMENSION, 0)
     rows[:, 40:] = 0.0
     unseen = np.zeros((80, DIMENSION), np.float32)
     unseen[:, 50] = 1.0
@@ -116,7 +109,7 @@ def test_rows_that_the_basis_does_not_see_are_appended(tmp_path: Path) -> None:
 
 def test_an_append_too_small_for_pruning_has_no_prefixes(path: Path) -> None:
     with Catalog.open(path) as catalog:
-        append(catalog, decaying_rows(40, 3), "few-")
+        append(catalog, decaying_rows(40, DIMENSION, 3), "few-")
         assert content_of(path)["segments"][2]["prefix"] is None
         assert found(catalog) == without_prefixes(path)
 
@@ -139,7 +132,7 @@ def test_a_catalog_that_becomes_small_or_empty_has_no_basis(path: Path) -> None:
         catalog.remove([catalog.card(row)[0] for row in range(len(catalog))])
         catalog.compact()
         assert content_of(path)["segments"] == []
-        append(catalog, decaying_rows(40, 3), "new-")
+        append(catalog, decaying_rows(40, DIMENSION, 3), "new-")
         assert len(catalog) == 40
         catalog.verify()
 
@@ -156,7 +149,7 @@ def test_the_first_format_is_read_and_written_anew(path: Path) -> None:
     with Catalog.open(path) as catalog:
         catalog.verify()
         assert found(catalog) == without_prefixes(path)
-        append(catalog, decaying_rows(40, 3), "new-")
+        append(catalog, decaying_rows(40, DIMENSION, 3), "new-")
         assert content_of(path)["format"] == 2
         assert content_of(path)["basis"] is None
         assert not [name for name in files_of(path) if name.endswith(("basis.npy", "prefix.npy"))]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import python
 
 from cardrec import doctor, recognizer, samples
 from cardrec import model as model_module
@@ -152,13 +153,7 @@ def test_findings_as_text() -> None:
 
 
 def test_an_instruction_set_that_is_not_there_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cardrec.doctor"],
-        env={**os.environ, "CARDREC_SIMD": "mmx"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-m", "cardrec.doctor", simd="mmx")
     assert done.returncode == 3
     assert "'mmx'" in done.stdout
     assert "unset CARDREC_SIMD" in done.stdout

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+from command import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from vectors import decaying_rows
 
 from cardrec.errors import InputError
 from cardrec.pruning import Basis, choose_basis, orthonormal
@@ -229,14 +231,6 @@ def test_ascending_scores_are_the_worst_case(tier: str) -> None:
 # --- pruning
 
 
-def decaying_rows(count: int, dimension: int, seed: int = 0) -> Floats:
-    """Unit rows whose energy lies in few directions, as that of embeddings does."""
-    rng = np.random.default_rng(seed)
-    turn = np.linalg.qr(np.random.default_rng(99).standard_normal((dimension, dimension)))[0]
-    rows = (rng.standard_normal((count, dimension)) * 0.7 ** np.arange(dimension)) @ turn
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-
-
 @all_tiers
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_a_basis_is_chosen_where_it_pays_and_the_search_stays_exact(dtype: type, tier: str) -> None:
@@ -264,16 +258,22 @@ def test_clusters_in_which_pruning_must_fail(tier: str) -> None:
     check(rows, np.pad(unit_rows(1, 60, seed=3)[0], (4, 0)), 5, tier=tier, basis=basis)
 
 
-@pytest.mark.parametrize("vectors", [np.eye(3, 8), np.eye(4, 8), 2 * np.eye(4, 8), np.full((4, 8), np.nan)])
-def test_a_basis_that_is_no_rotation_is_refused(vectors: NDArray[np.float64]) -> None:
-    if np.array_equal(vectors, np.eye(4, 8)):
-        assert orthonormal(vectors.astype(np.float32)).delta < 1e-9
-        vectors = np.eye(4, 8, dtype=np.float64)  # another type
-        with pytest.raises(InputError, match="basis"):
-            orthonormal(vectors)  # type: ignore[arg-type]
-    else:
-        with pytest.raises(InputError, match="basis"):
-            orthonormal(vectors.astype(np.float32))
+NO_ROTATIONS = [
+    np.eye(3, 8, dtype=np.float32),
+    np.eye(4, 8),  # of another type
+    2 * np.eye(4, 8, dtype=np.float32),
+    np.full((4, 8), np.nan, np.float32),
+]
+
+
+@pytest.mark.parametrize("vectors", NO_ROTATIONS)
+def test_a_basis_that_is_no_rotation_is_refused(vectors: Any) -> None:
+    with pytest.raises(InputError, match="basis"):
+        orthonormal(vectors)
+
+
+def test_how_far_a_basis_is_from_orthonormal() -> None:
+    assert orthonormal(np.eye(4, 8, dtype=np.float32)).delta < 1e-9
 
 
 @all_tiers
@@ -626,25 +626,13 @@ def test_the_fastest_tier_is_used() -> None:
 
 @all_tiers
 def test_the_environment_forces_a_tier(tier: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TIER],
-        env={**os.environ, "CARDREC_SIMD": tier},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == tier
+    done = python("-c", TIER, simd=tier)
+    assert (done.returncode, done.stdout.strip()) == (0, tier)
 
 
 def test_a_tier_that_is_not_there_is_an_error() -> None:
     with pytest.raises(InputError, match=r"'mmx' .* this processor has: scalar"):
         Matrix([quantise(unit_rows(2, 8))], tier="mmx")
-    done = subprocess.run(
-        [sys.executable, "-c", TIER],
-        env={**os.environ, "CARDREC_SIMD": "mmx"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", TIER, simd="mmx")
     assert done.returncode == 1
     assert "InputError: CARDREC_SIMD: SIMD tier 'mmx'" in done.stderr

@@ -163,12 +163,6 @@ TARGET void project(const float* basis, std::size_t count, std::size_t dimension
     }
 }
 
-TARGET inline double sum_in_order(const double* partial) {
-    const double even = (partial[0] + partial[4]) + (partial[2] + partial[6]);
-    const double odd = (partial[1] + partial[5]) + (partial[3] + partial[7]);
-    return even + odd;
-}
-
 TARGET inline __m128 four_floats(const float* row) { return _mm_loadu_ps(row); }
 TARGET inline __m128 four_floats(const std::uint16_t* row) {
     return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row)));

@@ -39,6 +39,13 @@ struct QueryCodes {
     std::int32_t sum;  // of all codes
 };
 
+// The eight partial sums of dot_f32 and dot_f16, added in their order.
+inline double sum_in_order(const double* partial) {
+    const double even = (partial[0] + partial[4]) + (partial[2] + partial[6]);
+    const double odd = (partial[1] + partial[5]) + (partial[3] + partial[7]);
+    return even + odd;
+}
+
 // The line that `screen` compares: scale * (slope * dot + offset) against low.
 struct Screen {
     float slope;

@@ -116,9 +116,7 @@ double dot(const Element* row, const float* query, std::size_t dimension) {
     double partial[8];
     for (int pair = 0; pair < 4; ++pair) vst1q_f64(partial + 2 * pair, partial_f64x2[pair]);
     for (std::size_t j = 0; i + j < dimension; ++j) partial[j] += one_double(row + i + j) * query[i + j];
-    const double even = (partial[0] + partial[4]) + (partial[2] + partial[6]);
-    const double odd = (partial[1] + partial[5]) + (partial[3] + partial[7]);
-    return even + odd;
+    return sum_in_order(partial);
 }
 
 }  // namespace

@@ -9,12 +9,6 @@
 namespace cardrec {
 namespace {
 
-double squared_norm(const float* vector, std::size_t count) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < count; ++i) sum += static_cast<double>(vector[i]) * vector[i];
-    return sum;
-}
-
 // To a code in -127..127. NaN, which only a basis that is no rotation gives, becomes one too: its miss is NaN, so that
 // nothing is excluded.
 std::int8_t to_code(double value) { return static_cast<std::int8_t>(std::min(127.0, std::max(-127.0, value))); }
@@ -30,7 +24,7 @@ PrefixQuery::PrefixQuery(const Kernels& kernels, const Basis& basis, const float
     const double zeta =
         std::sqrt(static_cast<double>(basis.rows)) * (1.0 + basis.delta) * roundings / (1.0 - roundings);
     const double norm = std::sqrt(kernels.dot_f32(vector, vector, dimension)) * kRoundUp;
-    const double projected = std::sqrt(squared_norm(products.data(), basis.rows));
+    const double projected = std::sqrt(kernels.dot_f32(products.data(), products.data(), basis.rows));
     const double least = std::max(0.0, projected / kRoundUp - zeta * norm);  // <= |q_P|
     const double most = projected * kRoundUp + zeta * norm;                  // >= |q_P|
     const double rest = std::sqrt(std::max(0.0, norm * norm - (1.0 - basis.delta) * least * least)) + 0x1p-35;

@@ -89,9 +89,7 @@ double dot(const Element* row, const float* query, std::size_t dimension) {
         for (std::size_t j = 0; j < 8; ++j) partial[j] += widen(row[i + j]) * widen(query[i + j]);
     }
     for (std::size_t i = whole; i < dimension; ++i) partial[i - whole] += widen(row[i]) * widen(query[i]);
-    for (std::size_t j = 0; j < 4; ++j) partial[j] += partial[j + 4];
-    for (std::size_t j = 0; j < 2; ++j) partial[j] += partial[j + 2];
-    return partial[0] + partial[1];
+    return sum_in_order(partial);
 }
 
 }  // namespace
