@@ -19,6 +19,7 @@ __all__ = [
     "areas",
     "covered",
     "grown",
+    "iou",
     "ordered",
     "side_lengths",
     "tilt_and_taper",
@@ -88,6 +89,13 @@ def covered(quad: Array, other: Array) -> float:
         return 0.0
     shared, _ = cv2.intersectConvexConvex(quad.astype(np.float32), other.astype(np.float32))
     return float(shared) / max(float(areas(quad[None])[0]), 1e-6)
+
+
+def iou(quad: Array, other: Array) -> float:
+    """Intersection over union of two convex quads (4, 2)."""
+    size, other_size = areas(np.stack([quad, other]))
+    shared = covered(quad, other) * float(size)
+    return shared / max(float(size) + float(other_size) - shared, 1e-9)
 
 
 def grown(quads: Array, share: float) -> Array:

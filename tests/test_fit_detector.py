@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from training.fit_detector import Judged, fit, overlap, tasks
-
-SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
-
-
-@pytest.mark.parametrize(("shift", "expected"), [(0.0, 1.0), (5.0, 1 / 3), (10.0, 0.0), (50.0, 0.0)])
-def test_overlap_is_intersection_over_union(shift: float, expected: float) -> None:
-    moved = SQUARE + np.array([shift, 0], np.float32)
-    assert overlap(SQUARE, moved) == pytest.approx(expected, abs=1e-5)
+from training.fit_detector import Judged, fit, tasks
 
 
 def test_every_frame_has_its_own_seed() -> None:

@@ -64,8 +64,8 @@ class Answers:
         return self.outside_score[~self.twin], self.outside_margin[~self.twin]
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share (Wilson 1927)."""
+def wilson(hits: float, count: float) -> tuple[float, float]:
+    """The 95 % confidence interval of a share (Wilson 1927); an effective count need not be whole."""
     z, share = 1.96, hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cardrec import candidates, evidence
 from cardrec.detect import SMALL_SIDE, shrink
-from cardrec.quads import areas, covered
+from cardrec.quads import iou
 from training.data import read_rgb
 from training.logistic import fit_logistic
 from training.simulate import Level, SimulatedFrame, simulate_frame
@@ -101,16 +101,9 @@ def judge(task: Task, cards: list[Path], backgrounds: list[Path]) -> list[Judged
         quads = np.concatenate(found).astype(np.float32)
         quads = quads[np.argsort(-evidence.side_support(quads, edges), kind="stable")[: 200 if task.cards > 1 else 80]]
         truth = shot.quads_px * np.float32(small.shape[1] / shot.pixels.shape[1])
-        overlaps = np.array([max((overlap(quad, true) for true in truth), default=0.0) for quad in quads])
+        overlaps = np.array([max((iou(quad, true) for true in truth), default=0.0) for quad in quads])
         judged.append(Judged(f"{task.level}, {task.cards}", evidence.measurements(quads, small, edges), overlaps))
     return judged
-
-
-def overlap(quad: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Intersection over union of two convex quads (4, 2)."""
-    size, other_size = areas(np.stack([quad, other]))
-    shared = covered(quad, other) * float(size)
-    return shared / max(float(size) + float(other_size) - shared, 1e-9)
 
 
 def sample_weights(judged: list[Judged]) -> Floats:
