@@ -129,7 +129,11 @@ def test_a_detection_of_an_ignored_card_does_not_count_for_the_one_it_overlaps()
     assert assign(back[None], CARD[None], back[None]).iou.tolist() == [0]
 
 
-@pytest.mark.parametrize("bad", [CARD[[0, 2, 1, 3]], np.full((4, 2), np.nan), CARD * 0])
+CROSSED = np.array([[32.2, 45.6], [40.9, 3.0], [59.8, 64.7], [-15.0, 106.2]])
+"""OpenCV's intersection of this with `CARD` would be larger than either."""
+
+
+@pytest.mark.parametrize("bad", [CROSSED, CARD[[0, 2, 1, 3]], np.full((4, 2), np.nan), CARD * 0])
 def test_what_is_no_convex_quad_is_false(bad: Floats) -> None:
     result = assign(np.stack([bad, CARD]), CARD[None])
     assert result.iou.tolist() == pytest.approx([1]) and result.false == 1
@@ -336,7 +340,7 @@ def test_photos_report_whole_cards_and_others_apart(tmp_path: Path, seen: tuple[
     part = labelled(tmp_path)
     first, second = (job() for job in part.jobs)
     assert (first.visible, second.visible) == (("whole", "cut", "back"), ())
-    outlines = np.array([moved(PLACES[name]) for name in seen], np.float32).reshape(-1, 4, 2)
+    outlines = np.array([aside(0.87, moved(PLACES[name])) for name in seen], np.float32).reshape(-1, 4, 2)
     detector = Told({int(first.frame.pixels.sum()): outlines, int(second.frame.pixels.sum()): outlines[:1]})
     summaries = rows(part, measure(detector, part, map))
     assert list(summaries) == ["magic", "magic, cut"]

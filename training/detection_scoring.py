@@ -90,7 +90,7 @@ def assign(found: Quads, truth: Quads, ignored: Quads = NO_QUADS) -> Assignment:
 
 
 def iou_table(found: Quads, cards: Quads) -> Floats:
-    """(detections, cards) IoU; 0 for a detection that is no convex quad, whatever it overlaps."""
+    """(detections, cards) IoU; 0 for a detection that is no convex quad, of which `iou` may make anything."""
     table = np.zeros((len(found), len(cards)))
     for row, quad in enumerate(found):
         if np.isfinite(quad).all() and cv2.isContourConvex(quad.astype(np.float32)):
@@ -132,7 +132,7 @@ def effective_count(hits: Sequence[int], cards: Sequence[int]) -> float:
     h, m = np.asarray(hits, np.float64), np.asarray(cards, np.float64)
     share, least = h.sum() / m.sum(), m.sum() ** 2 / (m**2).sum()
     frames = int((m > 0).sum())
-    if frames < 2 or share in (0.0, 1.0):
+    if frames < 2:
         return float(least)
     variance = frames / (frames - 1) * ((h - share * m) ** 2).sum() / m.sum() ** 2
     return float(np.clip(share * (1 - share) / max(variance, 1e-12), least, m.sum()))

@@ -18,7 +18,7 @@ TILE_WH = (480, 270)
 CAPTION_PX = 20
 COLUMNS, ROWS = 4, 3
 SHEETS = 6
-"""Most for a part: the first failures of it, for the frames of a part are in no order."""
+"""Most for a part: its first failures, which of simulated frames are as good as any."""
 
 TRUE_BGR, FOUND_BGR, IGNORED_BGR = (60, 220, 60), (50, 50, 255), (170, 170, 170)
 _SUBPIXEL_BITS = 4
