@@ -222,7 +222,7 @@ def test_crop_without_corner_error_is_the_card() -> None:
         {"cards": [np.zeros((0, 63, 3), np.uint8)]},
         {"background": np.zeros((88, 63, 4), np.uint8)},
         {"size_wh": (16, 720)},
-        {"level": "page", "cards": [plain()] * 10},
+        {"level": "page", "cards": [plain()] * 19},
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any]) -> None:

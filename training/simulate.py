@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 
 from training.simulate_background import procedural_background
 from training.simulate_camera import expose
+from training.simulate_clutter import lay_clutter
 from training.simulate_levels import LEVELS, Level, Look
-from training.simulate_objects import cover_edge, hand_behind, paint_capsule, paint_page, paint_pockets
+from training.simulate_objects import cover_edge, hand_behind, paint_capsule, paint_pages, paint_pockets
 from training.simulate_paint import Finish, paint_card
 from training.simulate_scene import (
     CARD_HEIGHT_MM,
+    PAGE_POCKETS,
     Camera,
+    Page,
     Placement,
     aim,
     card_size_mm,
     lay_out,
-    lay_page,
+    lay_pages,
+    lay_rows,
     pixel_homography,
 )
 
@@ -63,11 +67,12 @@ class SimulatedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """Where everything lies: the cards and what covers each, a binder page's pockets (or none), and the camera."""
+    """Where everything lies: the cards and what covers each, binder pages (or none), other things, and the camera."""
 
     placements: list[Placement]
     finishes: list[Finish]
-    pockets_mm: list[NDArray[np.float64]]
+    pages: list[Page]
+    clutter: list[tuple[Picture, Placement]]
     camera: Camera
     overlaps: bool
     held: bool
@@ -96,7 +101,7 @@ def simulate_frame(
     """Photographs cards on a table or in a binder page.
 
     Args:
-        cards: (h, w, 3) uint8 RGB faces; none gives a table without cards. At most nine at level ``page``.
+        cards: (h, w, 3) uint8 RGB faces; none gives a table without cards. At most 18 at level ``page``.
         rng: where all randomness comes from.
         level: ``easy``, ``hard`` or ``page``, whose ranges are in LEVELS; or ranges of your own.
         size_wh: width and height of the frame in pixels.
@@ -106,7 +111,7 @@ def simulate_frame(
 
     Raises:
         ValueError: an unknown level, a card or background that is not (h, w, 3) uint8, a frame below 32 pixels, more
-            than nine cards on a page.
+            than 18 cards on two pages.
     """
     look = _look(level)
     if max_turn_deg is not None:
@@ -174,8 +179,8 @@ def _check(cards: Sequence[Picture], look: Look, size_wh: tuple[int, int], backg
             raise ValueError(f"{name} is {picture.dtype} of shape {picture.shape}, expected uint8 of shape (h, w, 3)")
     if min(size_wh) < 32:
         raise ValueError(f"size_wh is {size_wh}, expected at least 32 pixels each way")
-    if look.page and len(cards) > 9:
-        raise ValueError(f"{len(cards)} cards are given, expected at most 9 for a page")
+    if look.page and len(cards) > 2 * PAGE_POCKETS:
+        raise ValueError(f"{len(cards)} cards are given, expected at most {2 * PAGE_POCKETS} for two pages")
 
 
 def _finishes(count: int, look: Look, rng: np.random.Generator, *, lift_mm: float) -> list[Finish]:
@@ -198,15 +203,20 @@ def _arrange(cards: Sequence[Picture], rng: np.random.Generator, *, look: Look, 
     finishes = _finishes(len(cards), look, rng, lift_mm=rng.uniform(4, 14) if held else rng.uniform(0.2, 1.2))
     sizes_mm = [card_size_mm(card) for card in cards]
     overlap = look.overlap if len(cards) > 1 and rng.random() < 0.5 else 0.0
-    pockets: list[NDArray[np.float64]] = []
+    pages: list[Page] = []
+    aspect = size_wh[0] / size_wh[1]
+    gap_mm = 1.0 + finishes[0].sleeve_mm if cards and overlap == 0 else 1.0
     if look.page:
-        placements, pockets = lay_page(sizes_mm, rng)
-        points = np.concatenate(pockets)
+        placements, pages = lay_pages(sizes_mm, rng)
+        points = np.concatenate([pocket for page in pages for pocket in page.pockets_mm])
+    elif len(cards) > 1 and rng.random() < look.rows:
+        overlap = 0.0
+        placements = lay_rows(sizes_mm, rng, aspect=aspect, turn_deg=look.turn_deg, gap_mm=gap_mm)
+        points = np.concatenate([p.corners_mm for p in placements])
     else:
-        aspect = size_wh[0] / size_wh[1]
-        gap_mm = 1.0 + finishes[0].sleeve_mm if cards and overlap == 0 else 1.0
         placements = lay_out(sizes_mm, rng, aspect=aspect, turn_deg=look.turn_deg, overlap=overlap, gap_mm=gap_mm)
         points = np.concatenate([p.corners_mm for p in placements] or [np.asarray([(-90.0, -60.0), (90.0, 60.0)])])
+    things = lay_clutter(points, rng) if rng.random() < look.clutter else []
     smallest, largest = look.fill
     smallest = max(smallest, min(smallest * np.sqrt(len(cards)), 0.8 * largest))  # several cards would become tiny
     camera = aim(
@@ -217,7 +227,8 @@ def _arrange(cards: Sequence[Picture], rng: np.random.Generator, *, look: Look, 
         roll_deg=rng.uniform(-look.turn_deg, look.turn_deg) if look.page else 0.0,
         fill=rng.uniform(smallest, largest),
     )
-    return _Scene(placements, finishes, pockets, camera, overlap > 0, held)
+    clutter = [(thing, at) for thing, at in things if camera.sees(at.corners_mm)]
+    return _Scene(placements, finishes, pages, clutter, camera, overlap > 0, held)
 
 
 def _table_top(
@@ -266,14 +277,19 @@ def _paint(
         thumb, fingers = hand_behind(quads_px[0], rng, scale)
         for finger in fingers:
             paint_capsule(canvas, finger, shadow=0.3)
-    if scene.pockets_mm:
-        paint_page(canvas, gloss, scene.camera, rng)
+    for thing, place in scene.clutter:
+        lying = Finish(lift_mm=rng.uniform(0.3, 6.0), shadow=rng.uniform(0.2, 0.6))
+        at = scene.camera
+        paint_card(canvas, gloss, thing, placement=place, camera=at, finish=lying, rng=rng, light_mm=light_mm)
+    if scene.pages:
+        paint_pages(canvas, gloss, scene.pages, scene.camera, rng)
     for placement, finish in zip(scene.placements, scene.finishes, strict=True):
         card, at = cards[placement.index], scene.camera
         paint_card(canvas, gloss, card, placement=placement, camera=at, finish=finish, rng=rng, light_mm=light_mm)
     gloss = np.asarray(cv2.convertScaleAbs(gloss, alpha=rng.uniform(0.4, 1.0)), dtype=np.uint8)
-    if scene.pockets_mm:
-        paint_pockets(canvas, [scene.camera.project(p) for p in scene.pockets_mm], rng.uniform(*look.haze), scale)
+    if scene.pages:
+        pockets = [scene.camera.project(pocket) for page in scene.pages for pocket in page.pockets_mm]
+        paint_pockets(canvas, pockets, rng.uniform(*look.haze), scale)
     if scene.held and thumb is not None:
         paint_capsule(canvas, thumb, gloss=gloss, shadow=0.5)
     elif len(quads_px) and not scene.overlaps and rng.random() < look.cover:

@@ -43,7 +43,9 @@ class Look:
         blotch: chance that the noise has coarse colour, as in low light.
         sharpen: chance that the camera sharpens.
         jpeg: quality.
-        page: whether the cards are in a binder page.
+        page: whether the cards are in binder pages: nine pockets, or two pages of nine for more than nine cards.
+        rows: chance that several cards lie in rows, edge beside edge.
+        clutter: chance that other things lie about: phones, books, paper, boxes, backs of cards.
     """
 
     tilt_deg: Range
@@ -71,6 +73,8 @@ class Look:
     sharpen: float
     jpeg: Range
     page: bool = False
+    rows: float = 0.0
+    clutter: float = 0.0
 
 
 LEVELS: dict[Level, Look] = {
@@ -125,6 +129,8 @@ LEVELS: dict[Level, Look] = {
         blotch=0.5,
         sharpen=0.3,
         jpeg=(40, 80),
+        rows=0.2,
+        clutter=0.4,
     ),
     "page": Look(
         tilt_deg=(0.0, 25.0),

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.simulate_paint import blend, lay, shade, window
-from training.simulate_scene import PAGE_PITCH_MM, Camera, pixel_homography
+from training.simulate_scene import PAGE_PITCH_MM, PAGE_STRIP_MM, Camera, Page, pixel_homography
 
-__all__ = ["Capsule", "cover_edge", "hand_behind", "paint_capsule", "paint_page", "paint_pockets"]
+__all__ = ["Capsule", "cover_edge", "hand_behind", "paint_capsule", "paint_pages", "paint_pockets"]
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -126,21 +126,29 @@ def _nail(capsule: Capsule, x_px: Field, y_px: Field) -> Field:
     return np.asarray(inside, dtype=np.float32) * np.float32(0.5)
 
 
-def paint_page(canvas: Picture, gloss: Picture, camera: Camera, rng: np.random.Generator) -> None:
-    """Paints the sheet of a binder page with its punched strip, in place; it reflects as a whole."""
-    half = np.asarray(PAGE_PITCH_MM) * 1.5 + 2.0
-    outline = np.asarray([(-half[0] - 16, -half[1]), (half[0], -half[1]), half, (-half[0] - 16, half[1])])
+def paint_pages(canvas: Picture, gloss: Picture, pages: list[Page], camera: Camera, rng: np.random.Generator) -> None:
+    """Paints the sheets of binder pages with their punched strips, in place; they reflect as a whole."""
     mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, _fixed(camera.project(outline)), 255, cv2.LINE_AA, FIXED_BITS)
-    for share in (-0.7, 0.0, 0.7):
-        ring = np.linspace(0, 2 * np.pi, 24)
-        hole = np.column_stack([np.cos(ring), np.sin(ring)]) * 3.5 + (-half[0] - 9, share * half[1])
-        cv2.fillConvexPoly(mask, _fixed(camera.project(hole)), 0, cv2.LINE_AA, FIXED_BITS)
+    for page in pages:
+        _mask_page(mask, page, camera)
     colour, opacity = PAGE_SHEETS[int(rng.integers(len(PAGE_SHEETS)))]
     shade(canvas, mask, np.full(2, 3.0), sigma_px=5.0, strength=0.5)
     sheet = np.asarray(cv2.convertScaleAbs(mask, alpha=opacity), dtype=np.uint8)
     lay(canvas, sheet, np.asarray(colour) * rng.uniform(0.85, 1.1))
     np.maximum(gloss, mask, out=gloss)
+
+
+def _mask_page(mask: Picture, page: Page, camera: Camera) -> None:
+    """Fills one sheet, but for its three holes, in place."""
+    half = np.asarray(PAGE_PITCH_MM) * 1.5 + 2.0
+    wide = half[0] + PAGE_STRIP_MM - 2.0
+    outline = np.asarray([(-wide, -half[1]), (half[0], -half[1]), half, (-wide, half[1])])
+    mirror = np.asarray((-page.strip, 1.0))
+    cv2.fillConvexPoly(mask, _fixed(camera.project(outline * mirror + page.centre_mm)), 255, cv2.LINE_AA, FIXED_BITS)
+    for share in (-0.7, 0.0, 0.7):
+        ring = np.linspace(0, 2 * np.pi, 24)
+        hole = np.column_stack([np.cos(ring), np.sin(ring)]) * 3.5 + (-half[0] - 9, share * half[1])
+        cv2.fillConvexPoly(mask, _fixed(camera.project(hole * mirror + page.centre_mm)), 0, cv2.LINE_AA, FIXED_BITS)
 
 
 def paint_pockets(canvas: Picture, pockets_px: list[Points], haze: float, scale: float) -> None:

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 __all__ = [
     "CARD_HEIGHT_MM",
     "PAGE_PITCH_MM",
+    "PAGE_POCKETS",
+    "PAGE_STRIP_MM",
     "Camera",
+    "Page",
     "Placement",
     "aim",
     "card_size_mm",
     "lay_out",
-    "lay_page",
+    "lay_pages",
+    "lay_rows",
     "pixel_homography",
+    "place",
 ]
 
 Size = tuple[float, float]
@@ -36,6 +41,10 @@ CARD_HEIGHT_MM = 88.0
 
 PAGE_PITCH_MM = (70.0, 95.0)
 """Pocket to pocket on a nine-pocket binder page (63 x 88 mm cards, 1.5 mm of play and a 4 mm weld)."""
+
+PAGE_POCKETS = 9
+PAGE_STRIP_MM = 18.0
+"""From the outer pockets to the page's punched side, the strip with the holes included."""
 
 FOCAL_SHARE = (0.8, 1.9)
 """Focal lengths as a share of the frame's longer side: 64 to 29 degrees across, phone main camera to 2x."""
@@ -61,6 +70,11 @@ class Camera:
         height = np.zeros((len(points_mm), 3 - points_mm.shape[1]))
         seen = np.hstack([points_mm, height, np.ones((len(points_mm), 1))]) @ self.projection.T
         return np.asarray(seen[:, :2] / seen[:, 2:], dtype=np.float64)
+
+    def sees(self, points_mm: NDArray[np.float64]) -> bool:
+        """Whether all of the points (n, 2) on the table lie before it, none nearer than half of the table's middle."""
+        depths = points_mm @ self.projection[2, :2] + self.projection[2, 3]
+        return bool((depths > 0.5 * self.projection[2, 3]).all())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,21 +172,57 @@ def _covered(card: Placement, above: Sequence[Placement], gap_mm: float) -> floa
     return covered / (card.size_mm[0] * card.size_mm[1])
 
 
-def lay_page(sizes_mm: Sequence[Size], rng: np.random.Generator) -> tuple[list[Placement], list[NDArray[np.float64]]]:
-    """Puts up to nine cards into the pockets of a binder page.
+def lay_rows(
+    sizes_mm: Sequence[Size], rng: np.random.Generator, *, aspect: float, turn_deg: float, gap_mm: float
+) -> list[Placement]:
+    """Lays cards in rows, nearly straight and at most a centimetre apart; the rows as a whole are turned."""
+    pitch = np.max(sizes_mm, axis=0) + gap_mm + rng.uniform(1.0, 10.0)
+    columns = max(1, round(float(np.sqrt(len(sizes_mm) * aspect * pitch[1] / pitch[0]) * rng.uniform(0.6, 1.4))))
+    angle = rng.uniform(-turn_deg, turn_deg)
+    cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    placements = []
+    for index, size_mm in enumerate(sizes_mm):
+        row, column = divmod(index, columns)
+        centre = np.asarray((column, row)) * pitch + rng.uniform(-0.4, 0.4, 2)
+        turned = centre @ np.asarray([(cos, sin), (-sin, cos)])
+        placements.append(place(index, size_mm, turned, angle + rng.normal(0.0, 0.3)))
+    return placements
 
-    Returns:
-        the cards, and the outlines (4, 2) in mm of all nine pockets, row by row.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """One side of a binder page.
+
+    Attributes:
+        centre_mm: (2,) middle of its nine pockets on the table.
+        strip: -1 where its punched strip is on the left, 1 on the right.
+        pockets_mm: nine outlines (4, 2), row by row.
     """
+
+    centre_mm: NDArray[np.float64]
+    strip: int
+    pockets_mm: list[NDArray[np.float64]]
+
+
+def lay_pages(sizes_mm: Sequence[Size], rng: np.random.Generator) -> tuple[list[Placement], list[Page]]:
+    """Puts cards into the pockets of a binder page, or of two that lie open beside each other for more than nine."""
     pitch = np.asarray(PAGE_PITCH_MM)
-    centres = [np.asarray((column - 1, row - 1)) * pitch for row in range(3) for column in range(3)]
-    pockets = [place(0, (pitch[0] - 3.0, pitch[1] - 3.0), centre, 0.0).corners_mm for centre in centres]
-    slots = np.sort(rng.permutation(9)[: len(sizes_mm)])
+    apart = 1.5 * pitch[0] + PAGE_STRIP_MM + rng.uniform(6.0, 30.0)
+    sides = [(0.0, -1)] if len(sizes_mm) <= PAGE_POCKETS else [(-apart, 1), (apart, -1)]
+    pages = [_page(np.asarray((x, rng.normal(0.0, 1.0))), strip) for x, strip in sides]
+    centres = [pocket.mean(axis=0) for page in pages for pocket in page.pockets_mm]
+    slots = np.sort(rng.permutation(len(centres))[: len(sizes_mm)])
     placements = []
     for index, slot in enumerate(slots):
         play = np.maximum((pitch - 4.0 - np.asarray(sizes_mm[index])) / 2, 0.0)
         placements.append(place(index, sizes_mm[index], centres[slot] + rng.uniform(-play, play), rng.normal(0.0, 0.6)))
-    return placements, pockets
+    return placements, pages
+
+
+def _page(centre_mm: NDArray[np.float64], strip: int) -> Page:
+    pitch = np.asarray(PAGE_PITCH_MM)
+    centres = [centre_mm + np.asarray((column - 1, row - 1)) * pitch for row in range(3) for column in range(3)]
+    return Page(centre_mm, strip, [place(0, (pitch[0] - 3.0, pitch[1] - 3.0), at, 0.0).corners_mm for at in centres])
 
 
 def aim(
