@@ -83,12 +83,12 @@ def _write(canvas: Pixels, text: str, at_xy: tuple[int, int]) -> None:
 
 
 def with_ruler(pixels: Pixels, outlines: list[tuple[Corners, str]]) -> Pixels:
-    """The photo enlarged or reduced, with outlines and their titles, and a grid whose coordinates stand at the border."""
+    """The photo enlarged or reduced, with outlines and their titles, and a grid with coordinates at the border."""
     height, width = pixels.shape[:2]
     scale = SHOWN_SIDE / max(height, width)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas = np.asarray(cv2.resize(brighter(pixels), None, fx=scale, fy=scale, interpolation=method), np.uint8)
-    step = next(step for step in (10, 20, 50, 100, 200) if step * scale >= 60 or step == 200)
+    step = next(step for step in (10, 20, 50, 100, 200) if step * scale >= 45 or step == 200)
     for at in range(0, max(height, width), step):
         line = round(at * scale)
         canvas[line : line + 1, ::3] = canvas[:, line : line + 1][::3] = 255
