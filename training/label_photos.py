@@ -7,9 +7,10 @@
     python -m training.label_photos PHOTO_FOLDER sheet OUT_FOLDER [--only 'webcam-*']
 
 `set` takes corners read off the ruler that `show` draws, and moves each side to the strongest straight edge nearby;
-`--raw` keeps them as they are. Then look at the close-ups of `show` and `sheet`, the corners and the middles of the
-sides around the card as a whole: the line lies on the card's edge everywhere, or `nudge` moves the corners by what is
-missing, in hundredths of the card's width, right and down as the card is seen upright.
+`--raw` moves none, `--sides trb` all but the left one, say where another card hides it. Then look at the close-ups of
+`show` and `sheet`, the corners and the middles of the sides around the card as a whole: the line is on the card's edge
+everywhere, or `nudge` moves the corners by what is missing, in hundredths of the card's width, right and down as the
+card is seen upright. In a coloured sleeve the strongest edge is often the sleeve's seam, 2 % outside the card.
 
 The labels, `labels/photos.csv`, hold one card a line: file, four corners, `visible`. Corners are in pixels of the photo
 as `cardrec.image.load` decodes it, (0, 0) the outer corner of its first pixel; they start at the card's own top left as
