@@ -16,16 +16,17 @@ COMPILE += ["-pthread", "-Wall", "-Wextra"]
 # CARDREC_SANITIZE=1: a wrong access or an undefined operation ends the process; `make test-sanitized` runs tests so.
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
 SANITIZED = os.environ.get("CARDREC_SANITIZE") == "1"
+COMMON = "csrc/common"  # part of both modules
 
 
 def extension(name: str, folder: str, include_dirs: list[str], *sources: str) -> Extension:
-    """One C++ module made of every .cpp file of a folder."""
+    """One C++ module made of every .cpp file of a folder and of the common one."""
     sanitize = SANITIZE if SANITIZED else []
     return Extension(
         name,
-        sources=[*sources, *sorted(map(str, Path(folder).glob("*.cpp")))],
-        depends=["setup.py", *sorted(map(str, Path(folder).glob("*.hpp")))],
-        include_dirs=[folder, *include_dirs],
+        sources=[*sources, *(str(file) for each in (folder, COMMON) for file in sorted(Path(each).glob("*.cpp")))],
+        depends=["setup.py", *(str(file) for each in (folder, COMMON) for file in sorted(Path(each).glob("*.hpp")))],
+        include_dirs=[folder, COMMON, *include_dirs],
         extra_compile_args=[*COMPILE, *sanitize],
         extra_link_args=["-pthread", *sanitize],
         language="c++",

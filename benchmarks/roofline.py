@@ -19,12 +19,16 @@ TIERS = ("scalar", "avx2", "avx512vnni", "neon", "neon_dotprod", "dispatch")
 
 
 def main() -> None:
-    kernels = ROOT / "csrc" / "search"
-    sources = [ROOT / "benchmarks" / "native" / "roofline.cpp", *(kernels / f"{name}.cpp" for name in TIERS)]
+    kernels, common = ROOT / "csrc" / "search", ROOT / "csrc" / "common"
+    sources = [
+        ROOT / "benchmarks" / "native" / "roofline.cpp",
+        *(kernels / f"{name}.cpp" for name in TIERS),
+        common / "tiers.cpp",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "roofline"
         compiler = os.environ.get("CXX", "c++")
-        flags = ["-std=c++17", "-O3", "-ffp-contract=off", f"-I{kernels}"]
+        flags = ["-std=c++17", "-O3", "-ffp-contract=off", f"-I{kernels}", f"-I{common}"]
         subprocess.run([compiler, *flags, *map(str, sources), "-o", str(program)], check=True)
         subprocess.run([str(program), *sys.argv[1:]], check=True)
 

@@ -1,4 +1,4 @@
-"""Builds the C++ test programs: the sources of csrc/search, with the compiler flags of setup.py.
+"""Builds the C++ test programs: the sources of a native module, with the compiler flags of setup.py.
 
 `python tests/native_build.py fuzz SECONDS FOLDER` (see `make fuzz`) fuzzes the search and keeps what crashes it.
 """
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SEARCH = ROOT / "csrc" / "search"
+COMMON, SEARCH, IMAGE = (ROOT / "csrc" / folder for folder in ("common", "search", "image"))
 KERNELS = ("tests/native/test_kernels.cpp",)
 FUZZ = ("tests/fuzz/fuzz_search.cpp",)
 DRIVER = "tests/fuzz/driver.cpp"  # main() of the fuzz target, for compilers that bring none
@@ -32,8 +32,8 @@ def host_compiler() -> str:
     return os.environ.get("CXX", "c++")
 
 
-def build(sources: tuple[str, ...], compiler: str, *flags: str, variant: str = "host") -> Path:
-    """Compiles one program, unless it is newer than all that it is made of; returns its path.
+def build(sources: tuple[str, ...], compiler: str, *flags: str, module: Path = SEARCH, variant: str = "host") -> Path:
+    """Compiles one program with a module's sources, unless it is newer than all that it is made of; returns its path.
 
     Raises:
         subprocess.CalledProcessError: the compiler refused it; what it says is on stderr.
@@ -41,11 +41,14 @@ def build(sources: tuple[str, ...], compiler: str, *flags: str, variant: str = "
     settings = runpy.run_path(str(ROOT / "setup.py"), run_name="flags")
     options = [*settings["COMPILE"], *(settings["SANITIZE"] if sanitized() else ()), *flags]
     program = ROOT / "build" / "native" / (variant + "-sanitized" * sanitized()) / Path(sources[0]).stem
-    files = [*(ROOT / source for source in sources), *sorted(set(SEARCH.glob("*.cpp")) - {SEARCH / "bindings.cpp"})]
-    if _is_current(program, [*files, *SEARCH.glob("*.hpp"), ROOT / "setup.py", Path(__file__)]):
+    folders = (module, COMMON)
+    files = [ROOT / source for source in sources]
+    files += sorted(file for folder in folders for file in folder.glob("*.cpp") if file.stem != "bindings")
+    headers = [file for folder in (*folders, ROOT / "tests" / "native") for file in folder.glob("*.hpp")]
+    if _is_current(program, [*files, *headers, ROOT / "setup.py", Path(__file__)]):
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler, *options, f"-I{SEARCH}", *map(str, files), "-o", str(program)]
+    command = [compiler, *options, *(f"-I{folder}" for folder in folders), *map(str, files), "-o", str(program)]
     subprocess.run(command, check=True, env=environment())
     return program
 

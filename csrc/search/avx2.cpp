@@ -5,7 +5,6 @@
 // either.
 #if defined(__x86_64__)
 
-#include <cpuid.h>
 #include <immintrin.h>
 
 #include <limits>
@@ -18,13 +17,6 @@
 namespace cardrec {
 extern const Kernels avx2_kernels;
 namespace {
-
-bool has_f16c() {  // Clang before 19 has no __builtin_cpu_supports("f16c")
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
-}
-
-bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c(); }
 
 TARGET inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 TARGET inline void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
@@ -189,8 +181,8 @@ TARGET double dot(const Element* row, const float* query, std::size_t dimension)
 
 }  // namespace
 
-const Kernels avx2_kernels = {"avx2",  runs_here, prefix_sums, maxima,     select,
-                              dots_i8, screen,    project,     dot<float>, dot<std::uint16_t>};
+const Kernels avx2_kernels = {"avx2",     prefix_sums,       maxima, select, dots_i8, screen, project,
+                              dot<float>, dot<std::uint16_t>};
 
 }  // namespace cardrec
 

@@ -26,12 +26,6 @@ namespace cardrec {
 extern const Kernels avx512vnni_kernels;
 namespace {
 
-bool runs_here() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
-}
-
 // `blocks` (1 to 4) groups at a time: each is a chain of its own, which hides the latency of the multiplier.
 template <int blocks>
 TARGET void prefix_groups(const std::int8_t* groups, std::size_t width, const std::int8_t* query, std::int32_t start,
@@ -274,8 +268,8 @@ TARGET double dot_f16(const std::uint16_t* row, const float* query, std::size_t 
 
 }  // namespace
 
-const Kernels avx512vnni_kernels = {"avx512vnni", runs_here, prefix_sums, maxima,  select,
-                                    dots_i8,      screen,    project,     dot_f32, dot_f16};
+const Kernels avx512vnni_kernels = {"avx512vnni", prefix_sums, maxima,  select, dots_i8,
+                                    screen,       project,     dot_f32, dot_f16};
 
 }  // namespace cardrec
 

@@ -1,7 +1,6 @@
 #include "dispatch.hpp"
 
-#include <cstdlib>
-#include <stdexcept>
+#include "tiers.hpp"
 
 namespace cardrec {
 
@@ -16,7 +15,7 @@ extern const Kernels neon_dotprod_kernels;
 
 namespace {
 
-const Kernels* const kTiers[] = {
+const Kernels* const kTables[] = {
     &scalar_kernels,
 #if defined(__x86_64__)
     &avx2_kernels,
@@ -27,37 +26,14 @@ const Kernels* const kTiers[] = {
 #endif
 };
 
-const Kernels& fastest_or_forced() {
-    const char* forced = std::getenv("CARDREC_SIMD");
-    if (forced == nullptr || *forced == '\0') return *available_tiers().back();
-    try {
-        return find_tier(forced);
-    } catch (const std::invalid_argument& error) {
-        throw std::invalid_argument(std::string("CARDREC_SIMD: ") + error.what());
-    }
-}
-
 }  // namespace
 
-std::vector<const Kernels*> available_tiers() {
-    std::vector<const Kernels*> tiers;
-    for (const Kernels* tier : kTiers) {
-        if (tier->runs_here()) tiers.push_back(tier);
-    }
-    return tiers;
-}
+std::vector<const Kernels*> available_tiers() { return available(kTables); }
 
 const Kernels& find_tier(const std::string& name) {
-    if (name.empty()) {
-        static const Kernels& chosen = fastest_or_forced();
-        return chosen;
-    }
-    std::string names;
-    for (const Kernels* tier : available_tiers()) {
-        if (name == tier->tier) return *tier;
-        names += (names.empty() ? "" : ", ") + std::string(tier->tier);
-    }
-    throw std::invalid_argument("SIMD tier '" + name + "' is not there; this processor has: " + names);
+    if (!name.empty()) return best_table(kTables, name);
+    static const Kernels& chosen = best_table(kTables, name);
+    return chosen;
 }
 
 }  // namespace cardrec

@@ -54,8 +54,7 @@ struct Screen {
 };
 
 struct Kernels {
-    const char* tier;
-    bool (*runs_here)();
+    const char* tier;  // see tiers.hpp
     void (*prefix_sums)(const std::int8_t* groups, std::size_t count, std::size_t width, const std::int8_t* query,
                         std::int32_t* sums);
     void (*maxima)(const std::int32_t* values, std::size_t count, std::int32_t* lanes);

@@ -130,8 +130,6 @@ double dot_f16(const std::uint16_t* row, const float* query, std::size_t dimensi
 
 namespace {
 
-bool runs_here() { return true; }  // NEON is part of arm64
-
 // sum + the products of 16 bytes, neighbours of each half added: lane l gets bytes 2l, 2l + 1, 8 + 2l and 9 + 2l.
 inline int32x4_t add_products(int32x4_t sum_i32x4, int8x16_t row_i8x16, int8x16_t query_i8x16) {
     sum_i32x4 = vpadalq_s16(sum_i32x4, vmull_s8(vget_low_s8(row_i8x16), vget_low_s8(query_i8x16)));
@@ -177,8 +175,8 @@ void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::uint32_
 
 }  // namespace
 
-const Kernels neon_kernels = {"neon",  runs_here,    prefix_sums,   neon::maxima,  neon::select,
-                              dots_i8, neon::screen, neon::project, neon::dot_f32, neon::dot_f16};
+const Kernels neon_kernels = {"neon",       prefix_sums,   neon::maxima,  neon::select, dots_i8,
+                              neon::screen, neon::project, neon::dot_f32, neon::dot_f16};
 
 }  // namespace cardrec
 

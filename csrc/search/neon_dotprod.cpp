@@ -3,13 +3,8 @@
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
-#include <sys/auxv.h>
 
 #include "neon.hpp"
-
-#ifndef HWCAP_ASIMDDP
-#define HWCAP_ASIMDDP (1 << 20)  // <asm/hwcap.h>
-#endif
 
 #if defined(__clang__)
 #define TARGET __attribute__((target("dotprod")))
@@ -20,8 +15,6 @@
 namespace cardrec {
 extern const Kernels neon_dotprod_kernels;
 namespace {
-
-bool runs_here() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 
 TARGET void prefix_sums(const std::int8_t* groups, std::size_t count, std::size_t width, const std::int8_t* query,
                         std::int32_t* sums) {
@@ -64,8 +57,8 @@ TARGET void dots_i8(const std::int8_t* codes, std::size_t dimension, const std::
 
 }  // namespace
 
-const Kernels neon_dotprod_kernels = {"neon_dotprod", runs_here,    prefix_sums,   neon::maxima,  neon::select,
-                                      dots_i8,        neon::screen, neon::project, neon::dot_f32, neon::dot_f16};
+const Kernels neon_dotprod_kernels = {"neon_dotprod", prefix_sums,   neon::maxima,  neon::select, dots_i8,
+                                      neon::screen,   neon::project, neon::dot_f32, neon::dot_f16};
 
 }  // namespace cardrec
 

@@ -10,8 +10,6 @@ namespace cardrec {
 extern const Kernels scalar_kernels;
 namespace {
 
-bool runs_here() { return true; }
-
 void prefix_sums(const std::int8_t* groups, std::size_t count, std::size_t width, const std::int8_t* query,
                  std::int32_t* sums) {
     for (std::size_t g = 0; g < count; ++g, groups += width * kLanes, sums += kLanes) {
@@ -94,7 +92,7 @@ double dot(const Element* row, const float* query, std::size_t dimension) {
 
 }  // namespace
 
-const Kernels scalar_kernels = {"scalar", runs_here, prefix_sums, maxima,     select,
-                                dots_i8,  screen,    project,     dot<float>, dot<std::uint16_t>};
+const Kernels scalar_kernels = {"scalar",   prefix_sums,       maxima, select, dots_i8, screen, project,
+                                dot<float>, dot<std::uint16_t>};
 
 }  // namespace cardrec
