@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMON, SEARCH, IMAGE = (ROOT / "csrc" / folder for folder in ("common", "search", "image"))
 KERNELS = ("tests/native/test_kernels.cpp",)
+IMAGE_KERNELS = ("tests/native/test_image.cpp",)
 FUZZ = ("tests/fuzz/fuzz_search.cpp",)
 DRIVER = "tests/fuzz/driver.cpp"  # main() of the fuzz target, for compilers that bring none
 CORPUS = ROOT / "tests" / "fuzz" / "corpus" / "search"

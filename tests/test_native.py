@@ -1,4 +1,4 @@
-"""The kernels of csrc/search in C++, without Python: every tier of this processor, and those of arm64 under qemu."""
+"""The kernels of csrc/ in C++, without Python: every tier of this processor, and those of arm64 under qemu."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import native_build
 import pytest
 
+from cardrec import _image
 from cardrec.search import simd_tiers
 
 ARM64_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
@@ -24,7 +25,7 @@ def needed(*tools: str) -> None:
 
 
 def tiers_checked(*command: str) -> list[str]:
-    """Runs test_kernels; the tiers that it has checked."""
+    """Runs a test program; the tiers that it has checked."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=240, env=native_build.environment()
     )
@@ -37,6 +38,11 @@ def tiers_checked(*command: str) -> list[str]:
 def test_kernels_of_this_processor() -> None:
     program = native_build.build(native_build.KERNELS, native_build.host_compiler())
     assert tiers_checked(str(program)) == simd_tiers()
+
+
+def test_image_kernels_of_this_processor() -> None:
+    program = native_build.build(native_build.IMAGE_KERNELS, native_build.host_compiler(), module=native_build.IMAGE)
+    assert tiers_checked(str(program)) == _image.simd_tiers()
 
 
 def test_a_tier_that_is_demanded_and_missing_is_a_failure() -> None:
@@ -54,3 +60,12 @@ def test_kernels_of_arm64(processor: str, tiers: list[str]) -> None:
     needed(ARM64_COMPILER, EMULATOR)
     program = native_build.build(native_build.KERNELS, ARM64_COMPILER, "-static", variant="arm64")
     assert tiers_checked(EMULATOR, "-cpu", processor, str(program), "--require", tiers[-1]) == tiers
+
+
+@pytest.mark.parametrize("processor", ["cortex-a76", "cortex-a72"])
+def test_image_kernels_of_arm64(processor: str) -> None:
+    needed(ARM64_COMPILER, EMULATOR)
+    program = native_build.build(
+        native_build.IMAGE_KERNELS, ARM64_COMPILER, "-static", module=native_build.IMAGE, variant="arm64"
+    )
+    assert tiers_checked(EMULATOR, "-cpu", processor, str(program), "--require", "neon") == ["scalar", "neon"]

@@ -1,12 +1,12 @@
-// A picture in the caller's memory: uint8 samples with any strides, and where its red, green and blue lie in a pixel.
+// A picture in the caller's memory: uint8 samples with any strides, as packed pixels or as planes.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 namespace cardrec {
 
+// Samples of one resolution, and where a pixel's red, green and blue lie, or what is taken for them.
 struct Frame {
     const std::uint8_t* data;
     std::ptrdiff_t height, width;
@@ -14,17 +14,30 @@ struct Frame {
     std::ptrdiff_t rgb[3];  // byte offsets of red, green and blue within a pixel; three times 0 in a grey picture
 };
 
-inline Frame make_frame(const std::uint8_t* data, std::ptrdiff_t height, std::ptrdiff_t width, std::ptrdiff_t channels,
-                        std::ptrdiff_t stride_y, std::ptrdiff_t stride_x, std::ptrdiff_t stride_c, bool swap_rb) {
+// A packed picture (one frame), or luma and chroma: two frames where U and V are neighbours in memory (NV12: U for red,
+// V for green and blue), else three. Chroma has half of luma's size, each sample in the middle of 2x2 of luma.
+struct Picture {
+    Frame frames[3];
+    int count;
+};
+
+inline Picture make_picture(const std::uint8_t* data, std::ptrdiff_t height, std::ptrdiff_t width,
+                            std::ptrdiff_t channels, std::ptrdiff_t stride_y, std::ptrdiff_t stride_x,
+                            std::ptrdiff_t stride_c, bool swap_rb) {
     const std::ptrdiff_t step = channels == 1 ? 0 : stride_c;
-    return {data, height, width, stride_y, stride_x, {swap_rb ? 2 * step : 0, step, swap_rb ? 0 : 2 * step}};
+    const std::ptrdiff_t red = swap_rb ? 2 * step : 0, blue = swap_rb ? 0 : 2 * step;
+    return {{{data, height, width, stride_y, stride_x, {red, step, blue}}, {}, {}}, 1};
 }
 
-// 3 or 4 where a pixel's channels are neighbours in memory and so are pixels; else 0.
-inline int packed_pixel_bytes(const Frame& frame) {
-    const auto [low, high] = std::minmax({frame.rgb[0], frame.rgb[1], frame.rgb[2]});
-    const bool packed = high - low == 2 && (frame.stride_x == 3 || frame.stride_x == 4);
-    return packed ? static_cast<int>(frame.stride_x) : 0;
+inline Frame make_plane(const std::uint8_t* data, std::ptrdiff_t height, std::ptrdiff_t width, std::ptrdiff_t stride_y,
+                        std::ptrdiff_t stride_x) {
+    return {data, height, width, stride_y, stride_x, {0, 0, 0}};
+}
+
+inline Picture make_yuv(const Frame& luma, const Frame& u, const Frame& v) {
+    const std::ptrdiff_t apart = u.stride_x == 2 || u.stride_x == -2 ? v.data - u.data : 0;
+    if ((apart != 1 && apart != -1) || u.stride_x != v.stride_x || u.stride_y != v.stride_y) return {{luma, u, v}, 3};
+    return {{luma, {u.data, u.height, u.width, u.stride_y, u.stride_x, {0, apart, apart}}, {}}, 2};
 }
 
 }  // namespace cardrec

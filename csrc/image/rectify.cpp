@@ -2,124 +2,198 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
-#include "bilinear.hpp"
+#include "edge.hpp"
 #include "homography.hpp"
+#include "pattern.hpp"
+#include "yuv.hpp"
 
 namespace cardrec {
 namespace {
 
-// How far apart samples may lie, in frame pixels. Measured against 8 x 8 samples on pictures with fine print, 224 x 224
-// output: a quad of 600 x 840 gets 2 x 3 samples and 42 to 45 dB (2 x 2: 39.6 to 44 dB); one sample at a scale of 1.3
-// would give 34 dB, two give 50.
-constexpr double kSpacing = 1.7;
-constexpr double kOneSample = 1.25;
+constexpr std::int64_t kBlock = 16 * kTile;  // output pixels of a line that are placed at once
+constexpr std::int64_t kReadBytes = 8;       // by the kernels, at each sample
 
-// Adding this to |x| <= 2^34 leaves x in units of 2^-16 in the low bits of the double: a conversion that every vector
-// unit has.
-constexpr double kFixedPoint = 0x1.8p36;
-
-std::int64_t fixed_point(double shifted) {
-    const double zero = kFixedPoint;
-    std::int64_t bits, offset;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    std::memcpy(&offset, &zero, sizeof offset);
-    return bits - offset;
-}
-
-// For lengths, which a slanted quad may stretch beyond any frame.
-std::int64_t to_fixed(double length) {
-    constexpr double kFar = 0x1p30;
-    return fixed_point(std::min(kFar, std::max(-kFar, length)) + kFixedPoint);
-}
-
-// What one output pixel covers, to first order: the vectors from its centre in the frame to those of its right and
-// lower neighbours.
-struct Footprint {
-    double ux, uy, vx, vy;
-
-    Footprint(const Homography& map, double u, double v, double pixel) {
-        const double inverse = 1.0 / (map.g * u + map.h * v + 1.0);
-        const double x = (map.a * u + map.b * v + map.c) * inverse;
-        const double y = (map.d * u + map.e * v + map.f) * inverse;
-        const double scale = inverse * pixel;
-        ux = (map.a - map.g * x) * scale;
-        uy = (map.d - map.g * y) * scale;
-        vx = (map.b - map.h * x) * scale;
-        vy = (map.e - map.h * y) * scale;
-    }
-};
-
-int samples_for(double x, double y) {
-    const double length_squared = x * x + y * y;
-    if (length_squared <= kOneSample * kOneSample) return 1;
-    int count = 2;
-    while (count < kMostPerAxis && length_squared > (count * kSpacing) * (count * kSpacing)) ++count;
-    return count;
-}
-
-// The samples of a pixel lie on a sheared grid: each line of it is shifted against the one before, so that nx * ny
-// different positions are taken along either axis, which serves the edges that cards have most.
-void place_samples(const Footprint& at, Pattern& pattern) {
-    const int nx = samples_for(at.ux, at.uy), ny = samples_for(at.vx, at.vy);
-    const double per_x = 1.0 / nx, per_y = 1.0 / ny, per_sample = per_x * per_y;
-    const double first_u = 0.5 * per_sample - 0.5, first_v = per_y - 0.5 * per_sample - 0.5;
-    const std::int64_t step_x = to_fixed(at.ux * per_x - at.vx * per_sample),
-                       step_y = to_fixed(at.uy * per_x - at.vy * per_sample);
-    const std::int64_t line_x = to_fixed(at.vx * per_y + at.ux * per_sample),
-                       line_y = to_fixed(at.vy * per_y + at.uy * per_sample);
-    const std::int64_t x = to_fixed(first_u * at.ux + first_v * at.vx), y = to_fixed(first_u * at.uy + first_v * at.vy);
-    pattern.clear();
-    for (int j = 0; j < ny; ++j) {
-        for (int i = 0; i < nx; ++i) pattern.add({x + i * step_x + j * line_x, y + i * step_y + j * line_y});
-    }
-}
-
-// Where the centres of one line of output pixels lie in the frame. Two loops, as compilers vectorise them so.
-class Centres {
+// What kernels need to know of a frame, and how far they may go in it.
+class Reach {
   public:
-    explicit Centres(std::size_t side) : x_(side), y_(side), positions_(side) {}
-
-    const Position* place(const Homography& map, double v, double pixel) {
-        const double x_start = map.b * v + map.c, y_start = map.e * v + map.f, w_start = map.h * v + 1.0;
-        const int side = static_cast<int>(positions_.size());
-        double* __restrict x = x_.data();
-        double* __restrict y = y_.data();
-        for (int i = 0; i < side; ++i) {
-            const double u = (static_cast<double>(i) + 0.5) * pixel;
-            const double inverse = 1.0 / (map.g * u + w_start);
-            x[i] = ((map.a * u + x_start) * inverse - 0.5) + kFixedPoint;  // bilinear weights count from pixel centres
-            y[i] = ((map.d * u + y_start) * inverse - 0.5) + kFixedPoint;
+    explicit Reach(const Frame& frame) : frame_(frame) {
+        const auto [low, high] = std::minmax({frame.rgb[0], frame.rgb[1], frame.rgb[2]});
+        lowest_ = low;
+        usable_ = frame.stride_x >= 1 && high - low + frame.stride_x < kReadBytes && frame.stride_y > -kLongest &&
+                  frame.stride_y < kLongest;
+        if (!usable_) return;
+        const std::int64_t line_bytes = (frame.width - 1) * frame.stride_x + high - low + 1;
+        last_ = {line_bytes < kReadBytes ? -1 : (line_bytes - kReadBytes) / frame.stride_x, frame.height - 2};
+        source_.stride = static_cast<std::int32_t>(frame.stride_y);
+        source_.step = static_cast<std::int32_t>(frame.stride_x);
+        for (int c = 0; c < 4; ++c) {
+            const std::ptrdiff_t left = frame.rgb[c % 3] - low, right = left + frame.stride_x;
+            if (c < 3) source_.lane[c] = static_cast<std::uint8_t>(left);
+            const std::ptrdiff_t order[] = {left, left + kReadBytes, right, right + kReadBytes};
+            for (int i = 0; i < 4; ++i) source_.order[4 * c + i] = static_cast<std::uint8_t>(order[i]);
         }
-        for (int i = 0; i < side; ++i) positions_[static_cast<std::size_t>(i)] = {fixed_point(x[i]), fixed_point(y[i])};
-        return positions_.data();
+    }
+
+    // Whether all samples in this box (in 2^-16 pixels) can be read by kernels, with 32-bit positions and offsets from
+    // its upper left corner.
+    bool holds(Position low, Position high) const {
+        if (!usable_ || low.x < 0 || low.y < 0 || whole(high.x) > last_.x || whole(high.y) > last_.y) return false;
+        const std::int64_t wide = whole(high.x) - whole(low.x), tall = whole(high.y) - whole(low.y) + 1;
+        return wide < kWidest && tall < kWidest &&
+               tall * (frame_.stride_y < 0 ? -frame_.stride_y : frame_.stride_y) < kLongest;
+    }
+
+    const Source& source() const { return source_; }
+
+    const std::uint8_t* pixel_at(Position position) const {
+        return frame_.data + lowest_ + whole(position.y) * frame_.stride_y + whole(position.x) * frame_.stride_x;
     }
 
   private:
-    std::vector<double> x_, y_;
-    std::vector<Position> positions_;
+    static constexpr std::int64_t kLongest = 1 << 30, kWidest = 1 << 14;
+
+    static std::int64_t whole(std::int64_t position) { return position >> kFractionBits; }
+
+    const Frame& frame_;
+    std::ptrdiff_t lowest_;
+    bool usable_;
+    Position last_{};
+    Source source_{};
 };
+
+// Output pixels of a line: their centres in the frame, in 2^-16 pixels, and the footprints of their tiles.
+struct Line {
+    std::int64_t x[kBlock], y[kBlock];
+    double ux[kBlock / kTile], uy[kBlock / kTile], vx[kBlock / kTile], vy[kBlock / kTile];
+};
+
+// A frame and the quad in it.
+class Warp {
+  public:
+    Warp(const Kernels& kernels, const Frame& frame, const Homography& map, std::int64_t side)
+        : kernels_(kernels),
+          frame_(frame),
+          map_(map),
+          side_(side),
+          pixel_(1.0 / static_cast<double>(side)),
+          reach_(frame) {}
+
+    // Writes `count` pixels, at most kBlock, of one output line from pixel `first` (a multiple of kTile) on.
+    void write(std::int64_t row, std::int64_t first, std::int64_t count, std::uint8_t* out) const {
+        Line line;
+        place(row, first, count, line);
+        for (std::int64_t at = 0; at < count; at += kTile) {
+            write_tile(line, at, static_cast<int>(std::min<std::int64_t>(kTile, count - at)), out + 3 * at);
+        }
+    }
+
+  private:
+    void place(std::int64_t row, std::int64_t first, std::int64_t count, Line& line) const {
+        const Homography map = map_;
+        const double pixel = pixel_, v = (static_cast<double>(row) + 0.5) * pixel;
+        const int begin = static_cast<int>(first), size = static_cast<int>(count);
+        const Row numbers{map.a, map.d, map.g, map.b * v + map.c, map.e * v + map.f, map.h * v + 1.0, pixel};
+        kernels_.place(numbers, begin, size, line.x, line.y);
+        for (int i = size; i % kTile != 0; ++i) {  // pixels that a last, shorter tile lacks repeat its last one
+            line.x[i] = line.x[size - 1];
+            line.y[i] = line.y[size - 1];
+        }
+        const int tiles = (size + kTile - 1) / kTile, end = static_cast<int>(side_);
+        for (int tile = 0; tile < tiles; ++tile) {
+            const int left = begin + tile * kTile, right = end < left + kTile ? end : left + kTile;
+            const double u = 0.5 * static_cast<double>(left + right) * pixel;
+            const double inverse = 1.0 / (map.g * u + map.h * v + 1.0), scale = inverse * pixel;
+            const double centre_x = (map.a * u + map.b * v + map.c) * inverse;
+            const double centre_y = (map.d * u + map.e * v + map.f) * inverse;
+            line.ux[tile] = (map.a - map.g * centre_x) * scale;
+            line.uy[tile] = (map.d - map.g * centre_y) * scale;
+            line.vx[tile] = (map.b - map.h * centre_x) * scale;
+            line.vy[tile] = (map.e - map.h * centre_y) * scale;
+        }
+    }
+
+    // Centres of a line lie on a line of the frame: the first and the last bound the others.
+    void write_tile(const Line& line, std::int64_t at, int count, std::uint8_t* out) const {
+        const std::int64_t tile = at / kTile;
+        const Footprint footprint{line.ux[tile], line.uy[tile], line.vx[tile], line.vy[tile]};
+        const Grid grid(footprint);
+        const std::int64_t *x = line.x + at, *y = line.y + at;
+        const Position to_low = grid.low(), to_high = grid.high();
+        const Position low{std::min(x[0], x[count - 1]) + to_low.x, std::min(y[0], y[count - 1]) + to_low.y};
+        const Position high{std::max(x[0], x[count - 1]) + to_high.x, std::max(y[0], y[count - 1]) + to_high.y};
+        if (reach_.holds(low, high)) {
+            blend_tile(footprint, grid, low, x, y, count, out);
+        } else {
+            Position centres[kTile];
+            for (int u = 0; u < count; ++u) centres[u] = {x[u], y[u]};
+            blend_anywhere(frame_, grid, centres, count, out);
+        }
+    }
+
+    void blend_tile(const Footprint& at, const Grid& grid, Position low, const std::int64_t* x, const std::int64_t* y,
+                    int count, std::uint8_t* out) const {
+        constexpr std::int64_t kWhole = ~((std::int64_t{1} << kFractionBits) - 1);
+        Pattern pattern;
+        grid.write({low.x & kWhole, low.y & kWhole}, pattern);
+        // A tile along a line of the frame, whose loads meet with new lines of it at each output line: 430 us instead
+        // of 380 us without (Zen 4, 600 x 840 from L3). For tiles across lines it costs more than it saves.
+        pattern.fetch = grid.size() > 1 && at.ux * at.ux > 4.0 * at.uy * at.uy;
+        pattern.next_x = static_cast<std::int32_t>(to_fixed(at.vx) - (low.x & kWhole));
+        pattern.next_y = static_cast<std::int32_t>(to_fixed(at.vy) - (low.y & kWhole));
+        if (count == kTile) return kernels_.blend(reach_.source(), reach_.pixel_at(low), pattern, x, y, out);
+        std::uint8_t tile[3 * kTile];
+        kernels_.blend(reach_.source(), reach_.pixel_at(low), pattern, x, y, tile);
+        std::memcpy(out, tile, static_cast<std::size_t>(3 * count));
+    }
+
+    const Kernels& kernels_;
+    const Frame& frame_;
+    Homography map_;
+    std::int64_t side_;
+    double pixel_;
+    Reach reach_;
+};
+
+Homography halved(const float* corners) {
+    float half[8];
+    for (int i = 0; i < 8; ++i) half[i] = 0.5f * corners[i];
+    return Homography::to_quad(half);
+}
+
+void rectify_yuv(const Kernels& kernels, const Picture& picture, const float* corners, std::int64_t side,
+                 std::uint8_t* out) {
+    const Homography map = halved(corners);
+    const Frame* frames = picture.frames;
+    const bool apart = picture.count == 3;
+    const Warp luma(kernels, frames[0], Homography::to_quad(corners), side);
+    const Warp chroma[] = {{kernels, frames[1], map, side}, {kernels, frames[apart ? 2 : 1], map, side}};
+    std::uint8_t u[3 * kBlock], v[3 * kBlock];
+    for (std::int64_t row = 0; row < side; ++row) {
+        for (std::int64_t first = 0; first < side; first += kBlock) {
+            const std::int64_t count = std::min(kBlock, side - first);
+            luma.write(row, first, count, out);
+            chroma[0].write(row, first, count, u);
+            if (apart) chroma[1].write(row, first, count, v);
+            convert_yuv(u, apart ? v : u + 1, static_cast<std::size_t>(count), out);
+            out += 3 * count;
+        }
+    }
+}
 
 }  // namespace
 
 bool can_rectify(const float* corners) { return Homography::to_quad(corners).bounded(); }
 
-void rectify(const Frame& frame, const float* corners, std::int64_t side, std::uint8_t* out) {
-    const Homography map = Homography::to_quad(corners);
-    const double pixel = 1.0 / static_cast<double>(side);
-    const BlendFunction blend_one = blend_function<4>(frame), blend_many = blend_function<3>(frame);
-    Centres row_centres(static_cast<std::size_t>(side));
-    Pattern pattern;
+void rectify(const Kernels& kernels, const Picture& picture, const float* corners, std::int64_t side,
+             std::uint8_t* out) {
+    if (picture.count > 1) return rectify_yuv(kernels, picture, corners, side, out);
+    const Warp warp(kernels, picture.frames[0], Homography::to_quad(corners), side);
     for (std::int64_t row = 0; row < side; ++row) {
-        const double v = (static_cast<double>(row) + 0.5) * pixel;
-        const Position* centres = row_centres.place(map, v, pixel);
-        for (std::int64_t first = 0; first < side; first += kTile) {
-            const std::int64_t last = std::min(side, first + kTile);
-            place_samples(Footprint(map, 0.5 * static_cast<double>(first + last) * pixel, v, pixel), pattern);
-            const BlendFunction blend = pattern.size() == 1 ? blend_one : blend_many;
-            blend(frame, pattern, centres + first, static_cast<int>(last - first), out);
-            out += 3 * (last - first);
+        for (std::int64_t first = 0; first < side; first += kBlock) {
+            const std::int64_t count = std::min(kBlock, side - first);
+            warp.write(row, first, count, out);
+            out += 3 * count;
         }
     }
 }

@@ -1,0 +1,240 @@
+// The AVX2 tier (Intel Haswell, AMD Zen and later). See kernels.hpp for the contract.
+//
+// A register holds two pixels, of which each has one half: the 8 bytes of its upper line and the 8 of its lower one,
+// shuffled so that upper and lower byte are neighbours, for left and right pixel, for each channel. vpmaddubsw then
+// blends lines: one * 255 <= 4080, far from the saturation of int16. vpmaddwd blends left and right into int32.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+#define TARGET __attribute__((target("avx2")))
+
+namespace cardrec {
+extern const Kernels avx2_kernels;
+namespace {
+
+TARGET inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+TARGET inline void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
+TARGET inline __m128i load_half(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
+
+TARGET inline __m128i two_lines(const std::uint8_t* upper, const std::uint8_t* lower) {
+    return _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(upper))),
+                                         reinterpret_cast<const double*>(lower)));
+}
+
+TARGET void place(const Row& row, int first, int count, std::int64_t* x, std::int64_t* y) {
+    const __m256d one_f64x4 = _mm256_set1_pd(1.0), half_f64x4 = _mm256_set1_pd(0.5);
+    const __m256d pixel_f64x4 = _mm256_set1_pd(row.pixel), fixed_f64x4 = _mm256_set1_pd(kFixedPoint);
+    const __m256d a_f64x4 = _mm256_set1_pd(row.a), d_f64x4 = _mm256_set1_pd(row.d), g_f64x4 = _mm256_set1_pd(row.g);
+    const __m256d x_f64x4 = _mm256_set1_pd(row.x), y_f64x4 = _mm256_set1_pd(row.y), w_f64x4 = _mm256_set1_pd(row.w);
+    __m256d at_f64x4 = _mm256_add_pd(_mm256_set1_pd(first), _mm256_setr_pd(0.0, 1.0, 2.0, 3.0));
+    for (int i = 0; i < count; i += 4, at_f64x4 = _mm256_add_pd(at_f64x4, _mm256_set1_pd(4.0))) {
+        const __m256d u_f64x4 = _mm256_mul_pd(_mm256_add_pd(at_f64x4, half_f64x4), pixel_f64x4);
+        const __m256d inverse_f64x4 = _mm256_div_pd(one_f64x4, _mm256_add_pd(_mm256_mul_pd(g_f64x4, u_f64x4), w_f64x4));
+        const __m256d to_x = _mm256_mul_pd(_mm256_add_pd(_mm256_mul_pd(a_f64x4, u_f64x4), x_f64x4), inverse_f64x4);
+        const __m256d to_y = _mm256_mul_pd(_mm256_add_pd(_mm256_mul_pd(d_f64x4, u_f64x4), y_f64x4), inverse_f64x4);
+        const __m256i fixed_i64x4 = _mm256_castpd_si256(fixed_f64x4);
+        const __m256d shifted_x = _mm256_add_pd(_mm256_sub_pd(to_x, half_f64x4), fixed_f64x4);
+        const __m256d shifted_y = _mm256_add_pd(_mm256_sub_pd(to_y, half_f64x4), fixed_f64x4);
+        store(x + i, _mm256_sub_epi64(_mm256_castpd_si256(shifted_x), fixed_i64x4));
+        store(y + i, _mm256_sub_epi64(_mm256_castpd_si256(shifted_y), fixed_i64x4));
+    }
+}
+
+constexpr int kPlaced = 8;
+
+// Eight pixels' samples: where their bytes are, and their weights.
+struct Samples {
+    alignas(32) std::int32_t offset[8];
+    __m256i lines_u8x32;     // of each pixel: one - fy, fy, twice
+    __m256i columns_i16x16;  // one - fx, fx
+};
+
+TARGET inline void place_samples(const Source& source, int bits, __m256i x_i32x8, __m256i y_i32x8, Samples& samples) {
+    const __m128i cut = _mm_cvtsi32_si128(kFractionBits - bits);
+    const __m256i one_i32x8 = _mm256_set1_epi32(1 << bits), mask_i32x8 = _mm256_set1_epi32((1 << bits) - 1);
+    const __m256i line_i32x8 =
+        _mm256_mullo_epi32(_mm256_srai_epi32(y_i32x8, kFractionBits), _mm256_set1_epi32(source.stride));
+    const __m256i column_i32x8 =
+        _mm256_mullo_epi32(_mm256_srai_epi32(x_i32x8, kFractionBits), _mm256_set1_epi32(source.step));
+    store(samples.offset, _mm256_add_epi32(line_i32x8, column_i32x8));
+    // Through memory: taken from the register one by one, as compilers do it unasked, offsets cost twice as much.
+    __asm__("" : "+m"(samples.offset));
+    const __m256i fx_i32x8 = _mm256_and_si256(_mm256_srl_epi32(x_i32x8, cut), mask_i32x8);
+    const __m256i fy_i32x8 = _mm256_and_si256(_mm256_srl_epi32(y_i32x8, cut), mask_i32x8);
+    const __m256i gx_i32x8 = _mm256_sub_epi32(one_i32x8, fx_i32x8), gy_i32x8 = _mm256_sub_epi32(one_i32x8, fy_i32x8);
+    samples.columns_i16x16 = _mm256_or_si256(gx_i32x8, _mm256_slli_epi32(fx_i32x8, 16));
+    const __m256i pair_i32x8 = _mm256_or_si256(gy_i32x8, _mm256_slli_epi32(fy_i32x8, 8));
+    samples.lines_u8x32 = _mm256_or_si256(pair_i32x8, _mm256_slli_epi32(pair_i32x8, 16));
+}
+
+// sum + the samples of pixels `pair` and `pair` + 4: red, green, blue and red again of either.
+template <int pair>
+TARGET inline __m256i add_pair(__m256i sum_i32x8, const std::uint8_t* origin, const std::uint8_t* below,
+                               __m256i order_u8x32, const Samples& samples) {
+    const std::int32_t near = samples.offset[pair], far = samples.offset[pair + 4];
+    const __m256i bytes_u8x32 = _mm256_inserti128_si256(_mm256_castsi128_si256(two_lines(origin + near, below + near)),
+                                                        two_lines(origin + far, below + far), 1);
+    const __m256i blended_i16x16 = _mm256_maddubs_epi16(_mm256_shuffle_epi8(bytes_u8x32, order_u8x32),
+                                                        _mm256_shuffle_epi32(samples.lines_u8x32, pair * 0x55));
+    return _mm256_add_epi32(
+        sum_i32x8, _mm256_madd_epi16(blended_i16x16, _mm256_shuffle_epi32(samples.columns_i16x16, pair * 0x55)));
+}
+
+TARGET inline __m256i mean(__m256i sum_i32x8, __m256 reciprocal_f32x8) {
+    const __m256 scaled_f32x8 = _mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), reciprocal_f32x8);
+    return _mm256_cvttps_epi32(_mm256_add_ps(scaled_f32x8, _mm256_set1_ps(0.5f)));
+}
+
+// Eight pixels, each as red, green, blue and one byte more, in order: 24 bytes.
+TARGET inline void write(const __m256i* sums_i32x8, float reciprocal, std::uint8_t* out) {
+    const __m256 reciprocal_f32x8 = _mm256_set1_ps(reciprocal);
+    const __m256i low_i16x16 =
+        _mm256_packs_epi32(mean(sums_i32x8[0], reciprocal_f32x8), mean(sums_i32x8[1], reciprocal_f32x8));
+    const __m256i high_i16x16 =
+        _mm256_packs_epi32(mean(sums_i32x8[2], reciprocal_f32x8), mean(sums_i32x8[3], reciprocal_f32x8));
+    const __m256i drop_u8x32 =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m256i rgb_u8x32 = _mm256_shuffle_epi8(_mm256_packus_epi16(low_i16x16, high_i16x16), drop_u8x32);
+    const __m128i last_u8x16 = _mm256_extracti128_si256(rgb_u8x32, 1);
+    const int rest = _mm_extract_epi32(last_u8x16, 2);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(rgb_u8x32));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 12), last_u8x16);
+    __builtin_memcpy(out + 20, &rest, 4);
+}
+
+// The low halves of eight integers.
+TARGET inline __m256i low_halves(const std::int64_t* from) {
+    const __m256 first_i32x8 = _mm256_castsi256_ps(load(from)), second_i32x8 = _mm256_castsi256_ps(load(from + 4));
+    const __m256i mixed_i32x8 = _mm256_castps_si256(_mm256_shuffle_ps(first_i32x8, second_i32x8, 0x88));
+    return _mm256_permute4x64_epi64(mixed_i32x8, 0xd8);
+}
+
+// The sums of eight pixels: 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+TARGET inline void add_samples(const std::uint8_t* origin, const std::uint8_t* below, __m256i order_u8x32,
+                               const Samples& samples, __m256i* sums_i32x8) {
+    sums_i32x8[0] = add_pair<0>(sums_i32x8[0], origin, below, order_u8x32, samples);
+    sums_i32x8[1] = add_pair<1>(sums_i32x8[1], origin, below, order_u8x32, samples);
+    sums_i32x8[2] = add_pair<2>(sums_i32x8[2], origin, below, order_u8x32, samples);
+    sums_i32x8[3] = add_pair<3>(sums_i32x8[3], origin, below, order_u8x32, samples);
+}
+
+TARGET inline __m256i every_second(__m256i left_i32x8, __m256i right_i32x8) {
+    return _mm256_castps_si256(
+        _mm256_shuffle_ps(_mm256_castsi256_ps(left_i32x8), _mm256_castsi256_ps(right_i32x8), 0x88));
+}
+
+// The next output line's pixels, at every other line of four: neighbours cover for each other.
+TARGET inline void fetch(const Source& source, const std::uint8_t* origin, __m256i x_i32x8, __m256i y_i32x8) {
+    const __m256i apart_i32x8 = _mm256_setr_epi32(-0x10000, 0, 0x10000, 0x20000, -0x10000, 0, 0x10000, 0x20000);
+    Samples next;
+    place_samples(source, 3, x_i32x8, _mm256_add_epi32(y_i32x8, apart_i32x8), next);
+    for (int u = 0; u < 8; ++u) _mm_prefetch(reinterpret_cast<const char*>(origin) + next.offset[u], _MM_HINT_T0);
+}
+
+// Samples are placed some at a time before their bytes are loaded: a chain of placing, loading and blending each sample
+// is so long that hardly three of them fit in the window of the processor (1.4 times the time, Zen 4).
+TARGET void blend(const Source& source, const std::uint8_t* origin, const Pattern& pattern, const std::int64_t* x,
+                  const std::int64_t* y, std::uint8_t* out) {
+    const std::uint8_t* below = origin + source.stride;
+    const __m256i order_u8x32 = _mm256_broadcastsi128_si256(load_half(source.order));
+    const __m256i left_x_i32x8 = low_halves(x), right_x_i32x8 = low_halves(x + 8);
+    const __m256i left_y_i32x8 = low_halves(y), right_y_i32x8 = low_halves(y + 8);
+    if (pattern.fetch) {
+        const __m256i to_x_i32x8 = _mm256_set1_epi32(pattern.next_x), to_y_i32x8 = _mm256_set1_epi32(pattern.next_y);
+        fetch(source, origin, _mm256_add_epi32(every_second(left_x_i32x8, right_x_i32x8), to_x_i32x8),
+              _mm256_add_epi32(every_second(left_y_i32x8, right_y_i32x8), to_y_i32x8));
+    }
+    __m256i left_i32x8[4] = {}, right_i32x8[4] = {};
+    for (int first = 0; first < pattern.size; first += kPlaced) {
+        const int count = pattern.size - first < kPlaced ? pattern.size - first : kPlaced;
+        Samples left[kPlaced], right[kPlaced];
+        for (int s = 0; s < count; ++s) {
+            const __m256i to_x_i32x8 = _mm256_set1_epi32(pattern.x[first + s]);
+            const __m256i to_y_i32x8 = _mm256_set1_epi32(pattern.y[first + s]);
+            place_samples(source, pattern.bits, _mm256_add_epi32(left_x_i32x8, to_x_i32x8),
+                          _mm256_add_epi32(left_y_i32x8, to_y_i32x8), left[s]);
+            place_samples(source, pattern.bits, _mm256_add_epi32(right_x_i32x8, to_x_i32x8),
+                          _mm256_add_epi32(right_y_i32x8, to_y_i32x8), right[s]);
+        }
+        for (int s = 0; s < count; ++s) {
+            add_samples(origin, below, order_u8x32, left[s], left_i32x8);
+            add_samples(origin, below, order_u8x32, right[s], right_i32x8);
+        }
+    }
+    const float reciprocal = 1.0f / static_cast<float>(pattern.size << (2 * pattern.bits));
+    write(left_i32x8, reciprocal, out);
+    write(right_i32x8, reciprocal, out + 24);
+}
+
+// vpmulhuw is the product's upper half: with the byte in the upper half of its lane, what the contract cuts off.
+TARGET void add_lines(const std::uint8_t* const* lines, const std::uint32_t* weights, std::size_t count,
+                      std::size_t bytes, std::uint16_t* sums) {
+    const __m256i zero = _mm256_setzero_si256();
+    std::size_t i = 0;
+    for (; i + 32 <= bytes; i += 32) {
+        __m256i low_u16x16 = zero, high_u16x16 = zero;  // of either half: bytes 0 to 7, 8 to 15
+        for (std::size_t j = 0; j < count; ++j) {
+            const __m256i line_u8x32 = load(lines[j] + i);
+            const __m256i weight_u16x16 = _mm256_set1_epi16(static_cast<short>(weights[j]));
+            const __m256i low = _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, line_u8x32), weight_u16x16);
+            const __m256i high = _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, line_u8x32), weight_u16x16);
+            low_u16x16 = _mm256_add_epi16(low_u16x16, low);
+            high_u16x16 = _mm256_add_epi16(high_u16x16, high);
+        }
+        const __m256i first = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x20);
+        const __m256i second = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x31);
+        store(sums + i, _mm256_add_epi16(load(sums + i), first));
+        store(sums + i + 16, _mm256_add_epi16(load(sums + i + 16), second));
+    }
+    for (; i < bytes; ++i) {
+        std::uint32_t sum = sums[i];
+        for (std::size_t j = 0; j < count; ++j)
+            sum += (static_cast<std::uint32_t>(lines[j][i]) << 8) * weights[j] >> 16;
+        sums[i] = static_cast<std::uint16_t>(sum);
+    }
+}
+
+// From 8 sums to red, green, blue and red again of one pixel, then of the next.
+TARGET inline __m128i sum_order(std::ptrdiff_t step, const std::uint8_t* lane) {
+    alignas(16) std::uint8_t order[16];
+    for (int c = 0; c < 8; ++c) {
+        const auto at = static_cast<std::uint8_t>(2 * (lane[c % 4 < 3 ? c % 4 : 0] + (c < 4 ? 0 : step)));
+        order[2 * c] = at;
+        order[2 * c + 1] = static_cast<std::uint8_t>(at + 1);
+    }
+    return load_half(order);
+}
+
+TARGET void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t* lane, const Columns& columns,
+                    std::uint8_t* out) {
+    const __m128i order_u8x16 = sum_order(step, lane);
+    const __m256i spread_i32x8 = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);  // of the two weights in either half
+    const __m128i bytes_u8x16 = _mm_setr_epi8(3, 7, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    for (std::size_t u = 0; u < columns.outputs; ++u, out += 3) {
+        const std::uint16_t* pixel = sums + columns.first[u] * step;
+        __m256i sum_u32x8 = _mm256_setzero_si256();
+        for (std::size_t j = columns.start[u]; j < columns.start[u + 1]; j += 2, pixel += 2 * step) {
+            const __m256i pixels_u32x8 = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(load_half(pixel), order_u8x16));
+            const __m256 pair_u32x8 =
+                _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(columns.weights + j)));
+            const __m256i weights_u32x8 = _mm256_castps_si256(_mm256_permutevar_ps(pair_u32x8, spread_i32x8));
+            sum_u32x8 = _mm256_add_epi32(sum_u32x8, _mm256_mullo_epi32(pixels_u32x8, weights_u32x8));
+        }
+        const __m128i both_u32x4 =
+            _mm_add_epi32(_mm256_castsi256_si128(sum_u32x8), _mm256_extracti128_si256(sum_u32x8, 1));
+        const __m128i rounded_u32x4 = _mm_add_epi32(both_u32x4, _mm_set1_epi32(1 << 23));
+        const int rgb = _mm_cvtsi128_si32(_mm_shuffle_epi8(rounded_u32x4, bytes_u8x16));
+        __builtin_memcpy(out, &rgb, u + 1 < columns.outputs ? 4 : 3);  // the fourth byte is written over
+    }
+}
+
+}  // namespace
+
+const Kernels avx2_kernels = {"avx2", place, blend, add_lines, columns};
+
+}  // namespace cardrec
+
+#endif
