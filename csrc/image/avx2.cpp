@@ -12,6 +12,7 @@
 #define TARGET __attribute__((target("avx2")))
 
 namespace cardrec {
+extern const Kernels scalar_kernels;
 extern const Kernels avx2_kernels;
 namespace {
 
@@ -89,20 +90,24 @@ TARGET inline __m256i mean(__m256i sum_i32x8, __m256 reciprocal_f32x8) {
 }
 
 // Eight pixels, each as red, green, blue and one byte more, in order: 24 bytes.
+TARGET inline void store_pixels(__m256i pixels_u8x32, std::uint8_t* out) {
+    const __m256i drop_u8x32 =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m256i rgb_u8x32 = _mm256_shuffle_epi8(pixels_u8x32, drop_u8x32);
+    const __m128i last_u8x16 = _mm256_extracti128_si256(rgb_u8x32, 1);
+    const int rest = _mm_extract_epi32(last_u8x16, 2);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(rgb_u8x32));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 12), last_u8x16);
+    __builtin_memcpy(out + 20, &rest, 4);
+}
+
 TARGET inline void write(const __m256i* sums_i32x8, float reciprocal, std::uint8_t* out) {
     const __m256 reciprocal_f32x8 = _mm256_set1_ps(reciprocal);
     const __m256i low_i16x16 =
         _mm256_packs_epi32(mean(sums_i32x8[0], reciprocal_f32x8), mean(sums_i32x8[1], reciprocal_f32x8));
     const __m256i high_i16x16 =
         _mm256_packs_epi32(mean(sums_i32x8[2], reciprocal_f32x8), mean(sums_i32x8[3], reciprocal_f32x8));
-    const __m256i drop_u8x32 =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
-    const __m256i rgb_u8x32 = _mm256_shuffle_epi8(_mm256_packus_epi16(low_i16x16, high_i16x16), drop_u8x32);
-    const __m128i last_u8x16 = _mm256_extracti128_si256(rgb_u8x32, 1);
-    const int rest = _mm_extract_epi32(last_u8x16, 2);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(rgb_u8x32));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 12), last_u8x16);
-    __builtin_memcpy(out + 20, &rest, 4);
+    store_pixels(_mm256_packus_epi16(low_i16x16, high_i16x16), out);
 }
 
 // The low halves of eight integers.
@@ -231,9 +236,47 @@ TARGET void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::u
     }
 }
 
+// Every third byte of 28, as eight integers.
+TARGET inline __m256i every_third(const std::uint8_t* from) {
+    const __m256i thirds_u8x32 =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1));
+    const __m256i bytes_u8x32 =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(from)), load_half(from + 12), 1);
+    return _mm256_shuffle_epi8(bytes_u8x32, thirds_u8x32);
+}
+
+TARGET inline __m256i times(__m256i value_i32x8, int factor) {
+    return _mm256_mullo_epi32(value_i32x8, _mm256_set1_epi32(factor));
+}
+
+// Shifted, clamped to a byte and moved to where it belongs in a pixel.
+TARGET inline __m256i channel(__m256i sum_i32x8, int place) {
+    const __m256i value_i32x8 = _mm256_max_epi32(_mm256_srai_epi32(sum_i32x8, 13), _mm256_setzero_si256());
+    return _mm256_slli_epi32(_mm256_min_epi32(value_i32x8, _mm256_set1_epi32(255)), 8 * place);
+}
+
+// The last pixels are left to the scalar tier: loads would go beyond them.
+TARGET void yuv(const std::uint8_t* u_bytes, const std::uint8_t* v_bytes, std::size_t count, std::uint8_t* rgb) {
+    const __m256i black_i32x8 = _mm256_set1_epi32(16), middle_i32x8 = _mm256_set1_epi32(128);
+    std::size_t i = 0;
+    for (; i + 10 <= count; i += 8) {
+        const __m256i luma_i32x8 =
+            _mm256_sub_epi32(_mm256_max_epi32(every_third(rgb + 3 * i), black_i32x8), black_i32x8);
+        const __m256i y_i32x8 = _mm256_add_epi32(times(luma_i32x8, 9539), _mm256_set1_epi32(4096));
+        const __m256i u_i32x8 = _mm256_sub_epi32(every_third(u_bytes + 3 * i), middle_i32x8);
+        const __m256i v_i32x8 = _mm256_sub_epi32(every_third(v_bytes + 3 * i), middle_i32x8);
+        const __m256i green_i32x8 = _mm256_add_epi32(times(v_i32x8, 6660), times(u_i32x8, 3209));
+        const __m256i red = channel(_mm256_add_epi32(y_i32x8, times(v_i32x8, 13075)), 0);
+        const __m256i green = channel(_mm256_sub_epi32(y_i32x8, green_i32x8), 1);
+        const __m256i blue = channel(_mm256_add_epi32(y_i32x8, times(u_i32x8, 16525)), 2);
+        store_pixels(_mm256_or_si256(_mm256_or_si256(red, green), blue), rgb + 3 * i);
+    }
+    scalar_kernels.yuv(u_bytes + 3 * i, v_bytes + 3 * i, count - i, rgb + 3 * i);
+}
+
 }  // namespace
 
-const Kernels avx2_kernels = {"avx2", place, blend, add_lines, columns};
+const Kernels avx2_kernels = {"avx2", place, blend, add_lines, columns, yuv};
 
 }  // namespace cardrec
 

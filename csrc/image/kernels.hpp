@@ -25,6 +25,13 @@
 //   0
 //            to start[u + 1] - start[u], an even number. Overflow: 65407 * 2^16 + 2^23 < 2^32. 8 sums are read from
 //            each pixel on, where step <= 4 and lane + step <= 7.
+//   yuv      RGB of luma and chroma, in place: of each pixel's three bytes in `rgb` the first is Y; U and V are every
+//            third byte. y = 9539 * max(0, Y - 16) + 4096, u = U - 128, v = V - 128:
+//                R = clamp((y + 13075 v) >> 13), G = clamp((y - 6660 v - 3209 u) >> 13), B = clamp((y + 16525 u) >>
+//                13),
+//            clamp to 0..255, the shift arithmetic. This is BT.601 with limited range (luma 16 to 235, chroma 16 to
+//            240; coefficients of ITU-R BT.601-7 times 2^13), as cameras give it and as OpenCV's COLOR_YUV2RGB_NV12
+//            takes it. Overflow: |sums| < 9539 * 239 + 16525 * 128 + 4096 < 2^23. Reads up to 3 * count bytes of each.
 #pragma once
 
 #include <cstddef>
@@ -81,6 +88,7 @@ struct Kernels {
                       std::size_t bytes, std::uint16_t* sums);
     void (*columns)(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t* lane, const Columns& columns,
                     std::uint8_t* out);
+    void (*yuv)(const std::uint8_t* u, const std::uint8_t* v, std::size_t count, std::uint8_t* rgb);
 };
 
 }  // namespace cardrec

@@ -9,6 +9,7 @@
 #include "kernels.hpp"
 
 namespace cardrec {
+extern const Kernels scalar_kernels;
 extern const Kernels neon_kernels;
 namespace {
 
@@ -163,9 +164,43 @@ void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t*
     }
 }
 
+struct Wide {
+    int32x4_t low, high;
+};
+
+// sum + factor * eight values.
+inline Wide add_times(Wide sum_i32x8, int16x8_t value_i16x8, std::int16_t factor) {
+    return {vmlal_n_s16(sum_i32x8.low, vget_low_s16(value_i16x8), factor),
+            vmlal_n_s16(sum_i32x8.high, vget_high_s16(value_i16x8), factor)};
+}
+
+inline uint8x8_t to_bytes(Wide sum_i32x8) {
+    return vqmovun_s16(
+        vcombine_s16(vmovn_s32(vshrq_n_s32(sum_i32x8.low, 13)), vmovn_s32(vshrq_n_s32(sum_i32x8.high, 13))));
+}
+
+// The last pixels are left to the scalar tier: loads would go beyond them.
+void yuv(const std::uint8_t* u_bytes, const std::uint8_t* v_bytes, std::size_t count, std::uint8_t* rgb) {
+    const uint8x8_t middle_u8x8 = vdup_n_u8(128);
+    const Wide rounding_i32x8{vdupq_n_s32(4096), vdupq_n_s32(4096)};
+    std::size_t i = 0;
+    for (; i + 9 <= count; i += 8) {
+        uint8x8x3_t pixels_u8x8 = vld3_u8(rgb + 3 * i);
+        const uint8x8_t luma_u8x8 = vqsub_u8(pixels_u8x8.val[0], vdup_n_u8(16));
+        const Wide y_i32x8 = add_times(rounding_i32x8, vreinterpretq_s16_u16(vmovl_u8(luma_u8x8)), 9539);
+        const int16x8_t u_i16x8 = vreinterpretq_s16_u16(vsubl_u8(vld3_u8(u_bytes + 3 * i).val[0], middle_u8x8));
+        const int16x8_t v_i16x8 = vreinterpretq_s16_u16(vsubl_u8(vld3_u8(v_bytes + 3 * i).val[0], middle_u8x8));
+        pixels_u8x8.val[0] = to_bytes(add_times(y_i32x8, v_i16x8, 13075));
+        pixels_u8x8.val[1] = to_bytes(add_times(add_times(y_i32x8, v_i16x8, -6660), u_i16x8, -3209));
+        pixels_u8x8.val[2] = to_bytes(add_times(y_i32x8, u_i16x8, 16525));
+        vst3_u8(rgb + 3 * i, pixels_u8x8);
+    }
+    scalar_kernels.yuv(u_bytes + 3 * i, v_bytes + 3 * i, count - i, rgb + 3 * i);
+}
+
 }  // namespace
 
-const Kernels neon_kernels = {"neon", place, blend, add_lines, columns};
+const Kernels neon_kernels = {"neon", place, blend, add_lines, columns, yuv};
 
 }  // namespace cardrec
 

@@ -6,7 +6,6 @@
 #include "edge.hpp"
 #include "homography.hpp"
 #include "pattern.hpp"
-#include "yuv.hpp"
 
 namespace cardrec {
 namespace {
@@ -175,7 +174,7 @@ void rectify_yuv(const Kernels& kernels, const Picture& picture, const float* co
             luma.write(row, first, count, out);
             chroma[0].write(row, first, count, u);
             if (apart) chroma[1].write(row, first, count, v);
-            convert_yuv(u, apart ? v : u + 1, static_cast<std::size_t>(count), out);
+            kernels.yuv(u, apart ? v : u + 1, static_cast<std::size_t>(count), out);
             out += 3 * count;
         }
     }

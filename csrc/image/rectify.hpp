@@ -15,7 +15,7 @@ namespace cardrec {
 // Each output pixel is the mean of nx * ny bilinear samples spread over its footprint in the picture, nx and ny chosen
 // from the footprint's size: one sample where the picture is enlarged, at most 16 x 16. Blending is in integers,
 // coordinates are in double without contraction: the same bytes on every platform and every tier. Of luma and chroma
-// each is rectified by itself, chroma with the quad of half the size; yuv.hpp makes RGB of them.
+// each is rectified by itself, chroma with the quad of half the size; Kernels::yuv makes RGB of them.
 void rectify(const Kernels& kernels, const Picture& picture, const float* corners, std::int64_t side,
              std::uint8_t* out);
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "axis.hpp"
-#include "yuv.hpp"
 
 namespace cardrec {
 namespace {
@@ -96,7 +95,7 @@ void resize_yuv(const Kernels& kernels, const Picture& picture, std::int64_t hei
         luma.write(static_cast<std::size_t>(row), out);
         u.write(static_cast<std::size_t>(row), u_line);
         if (apart) v.write(static_cast<std::size_t>(row), v_line);
-        convert_yuv(u_line, v_line, static_cast<std::size_t>(width), out);
+        kernels.yuv(u_line, v_line, static_cast<std::size_t>(width), out);
     }
 }
 

@@ -75,8 +75,22 @@ void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t*
     }
 }
 
+std::uint8_t to_byte(std::int32_t value) {
+    return static_cast<std::uint8_t>(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+void yuv(const std::uint8_t* u_bytes, const std::uint8_t* v_bytes, std::size_t count, std::uint8_t* rgb) {
+    for (std::size_t i = 0; i < 3 * count; i += 3) {
+        const std::int32_t luma = rgb[i] - 16, y = 9539 * (luma < 0 ? 0 : luma) + 4096;
+        const std::int32_t u = u_bytes[i] - 128, v = v_bytes[i] - 128;
+        rgb[i] = to_byte((y + 13075 * v) >> 13);
+        rgb[i + 1] = to_byte((y - 6660 * v - 3209 * u) >> 13);
+        rgb[i + 2] = to_byte((y + 16525 * u) >> 13);
+    }
+}
+
 }  // namespace
 
-const Kernels scalar_kernels = {"scalar", place, blend, add_lines, columns};
+const Kernels scalar_kernels = {"scalar", place, blend, add_lines, columns, yuv};
 
 }  // namespace cardrec

@@ -174,6 +174,23 @@ void test_columns(const Kernels& tier) {
     }
 }
 
+void test_yuv(const Kernels& tier) {
+    for (const int count : kSizes) {
+        for (const bool joined : {true, false}) {
+            const auto size = static_cast<std::size_t>(3 * count);
+            const Bytes u(size), v(size), rgb(size), expected(size);
+            fill(u);
+            fill(v);
+            fill(rgb);
+            std::memcpy(expected.data(), rgb.data(), size);
+            const std::uint8_t* v_bytes = joined ? u.data() + 1 : v.data();
+            tier.yuv(u.data(), v_bytes, static_cast<std::size_t>(count), rgb.data());
+            scalar().yuv(u.data(), v_bytes, static_cast<std::size_t>(count), expected.data());
+            check(same(rgb, expected, size), tier, "yuv", count, joined);
+        }
+    }
+}
+
 // Whole frames of every layout, whose last byte is the last of the page, through quads that reach their edges.
 void test_frames(const Kernels& tier) {
     for (const std::ptrdiff_t channels : {1, 3, 4}) {
@@ -245,6 +262,7 @@ void test_tier(const Kernels& tier) {
     test_blend(tier);
     test_add_lines(tier);
     test_columns(tier);
+    test_yuv(tier);
     test_frames(tier);
     test_planes(tier);
     test_allocations(tier);
