@@ -117,16 +117,25 @@ def check_native() -> Finding:
         best, _ = Matrix([quantise(rows)], tier=tier).search(rows[2], 1)
         if int(best.ravel()[0]) != 2:
             return Finding("native", "fail", f"the {tier} search returned a wrong row", _REINSTALL)
+    picture = (np.arange(97 * 89 * 3) % 251).astype(np.uint8).reshape(97, 89, 3)
+    quad = np.array([[[8, 5], [80, 9], [76, 90], [2, 88]]], np.float32)
+    crops = [np.zeros((1, 33, 33, 3), np.uint8) for _ in _image.simd_tiers()]
+    for tier, crop in zip(_image.simd_tiers(), crops, strict=True):
+        _image.rectify(picture, True, quad, crop, tier)
+        if not np.array_equal(crop, crops[0]):
+            return Finding("native", "fail", f"the {tier} rectification returned wrong pixels", _REINSTALL)
     return _ok("native", f"{Path(_search.__file__).name}, {Path(_image.__file__).name}")
 
 
 def check_simd() -> Finding:
     """The kernels in use, and that the environment asks for none that are not there."""
+    from cardrec import rectify
     from cardrec.errors import InputError
     from cardrec.search import simd_tier, simd_tiers
 
     try:
-        return _ok("simd", f"search kernels: {simd_tier()}, of {', '.join(simd_tiers())}")
+        used = f"search kernels: {simd_tier()}, of {', '.join(simd_tiers())}"
+        return _ok("simd", f"{used}; image kernels: {rectify.simd_tier()}")
     except InputError as error:
         return Finding("simd", "fail", str(error), "unset CARDREC_SIMD, or name one of those")
 

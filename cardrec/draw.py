@@ -12,6 +12,7 @@ from cardrec.image import load
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cardrec.image import Frame
     from cardrec.types import Card, Color, ImageLike, Result
 
 __all__ = ["COLORS_RGB", "annotate"]
@@ -31,10 +32,10 @@ def annotate(image: ImageLike, result: Result, *, color: Color = "bgr") -> NDArr
     Args:
         image: the picture that was identified.
         result: what `Recognizer.identify` returned for it.
-        color: channel order of an array given, and of the array returned.
+        color: what an array given holds; also the channel order of the array returned.
 
     Returns:
-        (H, W, 3) uint8, in the order of ``color``: as it is by default, `cv2.imwrite` takes it.
+        (H, W, 3) uint8, RGB for ``color="rgb"`` and else BGR: as it is by default, `cv2.imwrite` takes it.
 
     Raises:
         InputError: the picture can't be used.
@@ -44,19 +45,31 @@ def annotate(image: ImageLike, result: Result, *, color: Color = "bgr") -> NDArr
         >>> cv2.imwrite("out.jpg", annotate("photo.jpg", recognizer.identify("photo.jpg")))
     """
     frame = load(image, color=color)
-    canvas = _as_rgb(frame.pixels, swap=frame.color == "bgr")
+    canvas = _as_rgb(frame)
     for card in result.cards:
         _outline(canvas, card)
     canvas = write(canvas, lay_out(result.cards, frame.size_wh), COLORS_RGB)
     return canvas if color == "rgb" else np.ascontiguousarray(canvas[:, :, ::-1])
 
 
-def _as_rgb(pixels: NDArray[np.uint8], *, swap: bool) -> NDArray[np.uint8]:
-    """A contiguous (H, W, 3) RGB copy of grey, colour, or colour with alpha."""
+def _as_rgb(frame: Frame) -> NDArray[np.uint8]:
+    """A contiguous (H, W, 3) RGB copy of grey, colour, colour with alpha, or luma and chroma."""
+    pixels, swap = frame.pixels, frame.color == "bgr"
+    if frame.chroma is not None:
+        return _converted(pixels, *frame.chroma)
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if planes.shape[2] == 1:
         return np.repeat(planes, 3, axis=2)
     return np.ascontiguousarray(planes[:, :, 2::-1] if swap else planes[:, :, :3]).copy()
+
+
+def _converted(luma: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB from three planes; what OpenCV takes is I420."""
+    import cv2
+
+    height, width = luma.shape
+    i420 = np.concatenate([luma.ravel(), u.ravel(), v.ravel()]).reshape(height * 3 // 2, width)
+    return np.asarray(cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420), np.uint8)
 
 
 def _outline(canvas: NDArray[np.uint8], card: Card) -> None:

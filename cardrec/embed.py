@@ -59,7 +59,7 @@ class Embedder:
 
     Args:
         encoder: the backend, or None for the bundled model on the default backend. `close` closes it.
-        color: channel order of arrays.
+        color: what arrays hold.
 
     Example:
         >>> with Embedder() as embedder:

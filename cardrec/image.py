@@ -3,6 +3,11 @@
 Arrays are never copied: any strides will do, also negative ones. Files are decoded by PIL, which is imported when the
 first file comes in. What can't be used is refused before it costs anything: the size of a file's picture is read from
 its header, so that an image bomb is never decoded.
+
+NV12 and I420, as cameras and video decoders give them, are (H * 3/2, W) arrays whose first H rows are luma. Below it
+NV12 has H/2 rows of U and V in turn, I420 all of U, then all of V, two of their rows of W/2 to a row of the array. That
+is how OpenCV and Picamera2 (YUV420) lay them out. The colours are BT.601 with limited range ("video range"), and a
+sample of chroma lies in the middle of its 2x2 samples of luma.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeGuard, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +31,7 @@ from cardrec.types import Color, ImageLike
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-__all__ = ["MAX_PIXELS", "Frame", "load"]
+__all__ = ["MAX_PIXELS", "Frame", "check_color", "load"]
 
 MAX_PIXELS = 100_000_000
 """The largest picture taken, in pixels: above every camera (a 48 MP phone, a 61 MP camera), 300 MB when decoded."""
@@ -43,13 +48,17 @@ class Frame:
 
     Attributes:
         pixels: (H, W), (H, W, 3) or (H, W, 4) uint8, any strides; a view of the caller's array where there was one.
-        color: order of the first three channels, "bgr" or "rgb"; a fourth channel is alpha and ignored.
+            Of NV12 and I420 this is the luma, a grey picture that will do where colours don't matter.
+        color: order of the first three channels, "bgr" or "rgb"; a fourth channel is alpha and ignored. Or "nv12" or
+            "i420", where there is chroma.
         name: the path, ``"<array>"`` or ``"<PIL image>"``, for messages.
+        chroma: U and V of such a frame, (H/2, W/2) uint8 each, any strides; else None.
     """
 
     pixels: NDArray[np.uint8]
     color: Color
     name: str
+    chroma: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -61,11 +70,13 @@ def load(image: ImageLike, *, color: Color = "bgr") -> Frame:
     """Turns any supported picture into a frame.
 
     Args:
-        image: a path, a PIL image or a uint8 array: (H, W) or (H, W, 1) grey, (H, W, 3) or (H, W, 4).
-        color: channel order of arrays; files and PIL images know their own.
+        image: a path, a PIL image or a uint8 array: (H, W) or (H, W, 1) grey, (H, W, 3) or (H, W, 4); NV12 and I420
+            (H * 3/2, W), with H and W even.
+        color: what arrays hold; files and PIL images know their own.
 
     Returns:
-        The frame. An array's pixels are viewed, not copied: do not overwrite them while the frame is in use.
+        The frame. An array's pixels are viewed, not copied: do not overwrite them while the frame is in use. (The
+        chroma of an I420 array whose rows don't follow each other in memory is copied: its rows are halves of these.)
 
     Raises:
         OSError: the path can't be read (FileNotFoundError, IsADirectoryError, PermissionError, ...).
@@ -75,16 +86,44 @@ def load(image: ImageLike, *, color: Color = "bgr") -> Frame:
         >>> load(np.zeros((720, 1280, 3), np.uint8)).size_wh
         (1280, 720)
     """
-    if color not in ("bgr", "rgb"):
-        raise InputError(f"color={color!r} is not a channel order: say 'bgr' (cv2, Picamera2) or 'rgb'")
+    check_color(color)
     if isinstance(image, np.ndarray):
-        return Frame(_view(image), color, "<array>")
+        return _planes(image, color) if color in ("nv12", "i420") else Frame(_view(image), color, "<array>")
     if isinstance(image, (str, os.PathLike)):
         return _from_file(os.fspath(image))
     if _is_pil(image):
         return _from_pil(image, "<PIL image>")
     kind = f"{type(image).__module__}.{type(image).__qualname__}"
     raise InputError(f"a picture can't be made of {kind}: give a path, a PIL image or {_ACCEPTED} (numpy.asarray?)")
+
+
+def check_color(color: object) -> None:
+    """Refuses what is none of the kinds of arrays.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    if color not in get_args(Color):
+        known = "'bgr' (cv2, Picamera2's RGB888), 'rgb', 'nv12' or 'i420' (Picamera2's YUV420)"
+        raise InputError(f"color={color!r} is not what an array can hold: say {known}")
+
+
+def _planes(array: NDArray[Any], color: Color) -> Frame:
+    """An NV12 or I420 array as luma and chroma."""
+    expected = f"a uint8 array of shape (H * 3/2, W) for color={color!r}"
+    if array.dtype != np.uint8:
+        raise InputError(f"the array is {array.dtype}, expected {expected}: {_dtype_remedy(array.dtype)}")
+    if array.ndim != 2 or array.size == 0 or array.shape[0] % 3 or array.shape[1] % 2:
+        remedy = "H and W must be even, with luma above and chroma below; pixels of 3 channels are 'bgr' or 'rgb'"
+        raise InputError(f"the array has shape {array.shape}, expected {expected}: {remedy}")
+    height, width = array.shape[0] // 3 * 2, array.shape[1]
+    _check_size(width, height, "the array")
+    if color == "nv12":
+        pairs = array[height:].reshape(height // 2, width // 2, 2)
+        u, v = pairs[:, :, 0], pairs[:, :, 1]
+    else:
+        u, v = array[height:].reshape(2, height // 2, width // 2)
+    return Frame(array[:height], color, "<array>", (u, v))
 
 
 def _view(array: NDArray[Any]) -> NDArray[np.uint8]:

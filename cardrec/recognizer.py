@@ -18,7 +18,7 @@ from cardrec.decide import Calibration, decide
 from cardrec.detect import ContourDetector, Detection, Detector
 from cardrec.embed import Embedder, chunks, open_encoder
 from cardrec.errors import CardrecError, InputError
-from cardrec.image import Frame, load
+from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
 from cardrec.rectify import rectify
 from cardrec.snapshot import Snapshot
@@ -92,7 +92,7 @@ class Recognizer:
         top_k: matches to report for each card.
         max_cards: cards to look for in each frame.
         threads: threads of the encoder; 0: all cores.
-        color: channel order of arrays; OpenCV and Picamera2 give BGR.
+        color: what arrays hold; OpenCV and Picamera2 give BGR, cameras also NV12 and I420 (see `cardrec.image.load`).
         detector: what finds the outlines; None is `ContourDetector`.
 
     Raises:
@@ -118,8 +118,7 @@ class Recognizer:
         color: Color = "bgr",
         detector: Detector | None = None,
     ) -> None:
-        if color not in ("bgr", "rgb"):
-            raise InputError(f"color={color!r}; expected 'bgr' or 'rgb'")
+        check_color(color)
         self._request = _Request(_positive("top_k", top_k), _positive("max_cards", max_cards), None)
         self._color: Color = color
         self._owns_catalog = not isinstance(catalog, Catalog)
@@ -216,14 +215,16 @@ class Recognizer:
     def info(self) -> dict[str, Any]:
         """Versions, model, backend, catalog and instruction set in use, as plain JSON types."""
         from cardrec import __version__
-        from cardrec.search import simd_tier
+        from cardrec.rectify import simd_tier as image_tier
+        from cardrec.search import simd_tier as search_tier
 
         self._check_open()
         model = self._encoder.model
         return {
             "version": __version__,
             "backend": self._encoder.name,
-            "simd": simd_tier(),
+            "simd": search_tier(),
+            "simd_image": image_tier(),
             "model": {"name": model.name, "fingerprint": model.fingerprint, "dimension": model.dimension},
             "catalog": self._catalog.info(),
         }

@@ -3,6 +3,9 @@
 Coordinates are in frame pixels: the first pixel of the frame covers 0..1 in x and y, its centre is at 0.5, and the
 corners of the whole frame are (0, 0), (width, 0), (width, height), (0, height). Sampling beyond the frame takes the
 nearest pixel.
+
+Of an NV12 or I420 frame, luma, U and V are each rectified like a grey picture, chroma by the quad of half the size, and
+then converted to RGB (BT.601, limited range; the formula stands in `csrc/image/kernels.hpp`).
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from cardrec.errors import InputError
 if TYPE_CHECKING:
     from cardrec.image import Frame
 
-__all__ = ["INPUT_SIZE", "check_quads", "rectify", "whole"]
+__all__ = ["INPUT_SIZE", "MAX_SIDE", "check_quads", "rectify", "simd_tier", "whole"]
 
 INPUT_SIZE = 224
 """Side of the model's square input in pixels."""
+
+MAX_SIDE = _image.MAX_SIDE
+"""The largest side of an output in pixels: 4096."""
 
 MIN_AREA_PX = 16.0
 """Quads smaller than this hold no picture."""
@@ -36,7 +42,8 @@ def rectify(frame: Frame, quads_px: ArrayLike, out: NDArray[np.uint8]) -> None:
     Args:
         frame: the picture.
         quads_px: (n, 4, 2), or (4, 2) for one: top left, top right, bottom right, bottom left, in frame pixels.
-        out: (n, side, side, 3) uint8, C-contiguous, written in place; side is usually ``INPUT_SIZE``.
+        out: (n, side, side, 3) uint8, C-contiguous, written in place; side is usually ``INPUT_SIZE``, at most
+            ``MAX_SIDE``.
 
     Raises:
         InputError: a quad that is not finite, not convex, not clockwise or under 16 square pixels; an ``out`` of
@@ -54,8 +61,11 @@ def rectify(frame: Frame, quads_px: ArrayLike, out: NDArray[np.uint8]) -> None:
     quads = check_quads(quads_px)
     _check_out(out, (len(quads), _side(out), _side(out), 3))
     try:
-        _image.rectify(_planes(frame), frame.color == "bgr", quads, out)
-    except ValueError as error:  # so slanted that its scale varies a thousandfold
+        if frame.chroma is None:
+            _image.rectify(_packed(frame), frame.color == "bgr", quads, out)
+        else:
+            _image.rectify_yuv(frame.pixels, *frame.chroma, quads, out)
+    except ValueError as error:  # so slanted that its scale varies a thousandfold; or CARDREC_SIMD is wrong
         raise InputError(str(error)) from error
 
 
@@ -70,7 +80,25 @@ def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
         InputError: an ``out`` of another kind. Nothing has been written then.
     """
     _check_out(out, (_side(out), _side(out), 3))
-    _image.resize(_planes(frame), frame.color == "bgr", out)
+    try:
+        if frame.chroma is None:
+            _image.resize(_packed(frame), frame.color == "bgr", out)
+        else:
+            _image.resize_yuv(frame.pixels, *frame.chroma, out)
+    except ValueError as error:  # CARDREC_SIMD is wrong
+        raise InputError(str(error)) from error
+
+
+def simd_tier() -> str:
+    """The instruction set of the kernels used here: that of CARDREC_SIMD, or the fastest; or the best below it.
+
+    Raises:
+        InputError: CARDREC_SIMD names one that this processor does not have.
+    """
+    try:
+        return _image.simd_tier()
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def check_quads(quads_px: ArrayLike) -> NDArray[np.float32]:
@@ -109,7 +137,7 @@ def _fault(quad: NDArray[np.float64]) -> str:
     return ""
 
 
-def _planes(frame: Frame) -> NDArray[np.uint8]:
+def _packed(frame: Frame) -> NDArray[np.uint8]:
     pixels = frame.pixels
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
@@ -123,5 +151,7 @@ def _check_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
     if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != shape or 0 in shape[1:]:
         got = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise InputError(f"out: expected a {shape} uint8 array, got {got}")
+    if shape[-2] > MAX_SIDE:
+        raise InputError(f"out: expected sides of at most {MAX_SIDE} pixels, got {out.shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise InputError("out: expected a writable, C-contiguous array, got a read-only or strided one")

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 ImageLike: TypeAlias = Union[str, "os.PathLike[str]", "PILImage", NDArray[np.uint8]]
-"""A path, a PIL image, or a uint8 array: HxW grey, HxWx3 or HxWx4, BGR order unless ``color="rgb"`` is said."""
+"""A path, a PIL image, or a uint8 array: HxW grey, HxWx3 or HxWx4, BGR order unless ``color="rgb"`` is said; with
+``color="nv12"`` or ``"i420"`` (H * 3/2)xW."""
 
-Color: TypeAlias = Literal["bgr", "rgb"]
-"""Channel order of arrays; a fourth channel is alpha and ignored."""
+Color: TypeAlias = Literal["bgr", "rgb", "nv12", "i420"]
+"""What arrays hold: the order of their channels (a fourth one is alpha and ignored), or luma and chroma as video has
+them (see `cardrec.image.load`)."""
 
 Status: TypeAlias = Literal["match", "ambiguous", "unknown"]
 """``match``: this card. ``ambiguous``: one of the first few. ``unknown``: not in the catalog."""

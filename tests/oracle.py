@@ -184,6 +184,26 @@ def resize(frame: Bytes, swap_rb: bool, height: int, width: int) -> Bytes:
     return out
 
 
+def yuv_to_rgb(luma: Bytes, u: Bytes, v: Bytes) -> Bytes:
+    """BT.601, limited range, of three equally large planes; coefficients times 2^13."""
+    y = 9539 * np.maximum(luma.astype(np.int32) - 16, 0) + 4096
+    blue, red = u.astype(np.int32) - 128, v.astype(np.int32) - 128
+    sums = np.stack([y + 13075 * red, y - 6660 * red - 3209 * blue, y + 16525 * blue], axis=-1)
+    return np.asarray(np.clip(sums >> 13, 0, 255), np.uint8)
+
+
+def rectify_yuv(luma: Bytes, u: Bytes, v: Bytes, quad: NDArray[np.float32], side: int) -> Bytes:
+    """Each plane as a grey picture, chroma with the quad of half the size, then converted."""
+    quads = quad, quad * np.float32(0.5), quad * np.float32(0.5)
+    planes = [rectify(p[:, :, None], False, q, side)[..., 0] for p, q in zip((luma, u, v), quads, strict=True)]
+    return yuv_to_rgb(*planes)
+
+
+def resize_yuv(luma: Bytes, u: Bytes, v: Bytes, height: int, width: int) -> Bytes:
+    """Each plane as a grey picture, then converted."""
+    return yuv_to_rgb(*(resize(plane[:, :, None], False, height, width)[..., 0] for plane in (luma, u, v)))
+
+
 def psnr(image: Bytes, reference: Doubles) -> float:
     """Peak signal-to-noise ratio in decibels."""
     error = max(float(np.mean((image.astype(np.float64) - reference) ** 2)), 1e-12)

@@ -16,7 +16,7 @@ from cardrec.draw import COLORS_RGB, annotate
 from cardrec.draw_labels import lay_out
 from cardrec.errors import InputError
 from cardrec.labels import answer, printable, say_error, title
-from cardrec.types import Card, Match, Result, Status, Timings
+from cardrec.types import Card, Color, Match, Result, Status, Timings
 
 TIMINGS = Timings(1.0, 1.0, 1.0, 1.0, 4.0)
 
@@ -48,6 +48,16 @@ def test_outline_is_on_the_card_in_the_colour_of_its_status(status: Status) -> N
         assert tuple(drawn[y, x]) == COLORS_RGB[status]
     assert (drawn[300:600, 450:750] == 128).all(), "the inside of the card stays visible"
     assert (picture == 128).all(), "the caller's array is not drawn into"
+
+
+@pytest.mark.parametrize("color", ["nv12", "i420"])
+def test_luma_and_chroma_are_drawn_into_as_bgr(color: Color) -> None:
+    array = np.full((720, 640), 128, np.uint8)
+    array[:480] = 16 + 110 * 219 // 255  # a grey of 110
+    drawn = annotate(array, result((640, 480), card((100, 100, 300, 400))), color=color)
+    assert drawn.shape == (480, 640, 3)
+    assert np.abs(drawn[460, 600].astype(int) - 110).max() <= 1
+    assert tuple(drawn[399, 200][::-1]) == COLORS_RGB["match"]
 
 
 def test_colour_order_is_the_callers() -> None:

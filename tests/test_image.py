@@ -22,6 +22,7 @@ from PIL import Image
 
 from cardrec.errors import InputError
 from cardrec.image import _QUIET, MAX_PIXELS, Frame, load
+from cardrec.types import Color
 
 
 def picture(width: int = 40, height: int = 30) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -338,3 +339,39 @@ def test_frames_are_frozen() -> None:
     with pytest.raises(AttributeError):
         frame.name = "other"  # type: ignore[misc]
     assert isinstance(frame, Frame)
+
+
+# luma and chroma
+
+
+@pytest.mark.parametrize("color", ["nv12", "i420"])
+def test_planes_are_views_of_the_array(color: Color) -> None:
+    array = np.random.default_rng(3).integers(0, 256, (45, 44), np.uint8)
+    frame = load(array, color=color)
+    assert (frame.size_wh, frame.color) == ((44, 30), color)
+    assert frame.chroma is not None
+    assert np.shares_memory(frame.pixels, array) and all(np.shares_memory(plane, array) for plane in frame.chroma)
+    assert [plane.shape for plane in frame.chroma] == [(15, 22), (15, 22)]
+    expected = (array[30:, ::2], array[30:, 1::2]) if color == "nv12" else array[30:].reshape(2, 15, 22)
+    np.testing.assert_array_equal(frame.chroma, expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (4, 4), (2, 4), (3, 3), (6, 5), (6, 4, 1), (4, 4, 3), (6,)], ids=str)
+@pytest.mark.parametrize("color", ["nv12", "i420"])
+def test_planes_of_another_shape_are_refused(shape: tuple[int, ...], color: Color) -> None:
+    with pytest.raises(InputError, match="must be even"):
+        load(np.zeros(shape, np.uint8), color=color)
+
+
+def test_planes_of_another_type_or_too_large_are_refused() -> None:
+    with pytest.raises(InputError, match="float32"):
+        load(np.zeros((6, 4), np.float32), color="nv12")
+    wide = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (30_000, 20_000), (0, 0))
+    with pytest.raises(InputError, match="at most"):
+        load(wide, color="i420")
+
+
+def test_files_know_their_own_colours(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    frame = load(tmp_path / "a.png", color="nv12")
+    assert (frame.color, frame.chroma) == ("rgb", None)

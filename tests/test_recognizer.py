@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from cardrec import Card, CardrecError, Catalog, CatalogMismatchError, DeviceUna
 from cardrec.detect import ContourDetector
 from cardrec.image import load
 from cardrec.samples import Sample, read_samples
-from cardrec.types import ImageLike
+from cardrec.types import Color, ImageLike
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,19 @@ def test_colour_order_is_said_once(tiny_catalog: Path, c3: NDArray[np.uint8], ti
     with Recognizer(tiny_catalog, color="rgb", max_cards=4) as rgb:
         straight, swapped = rgb.identify(c3[:, :, ::-1]).best, tiny.identify(c3).best
     assert straight and swapped and straight.score == pytest.approx(swapped.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("color", ["nv12", "i420"])
+def test_frames_of_luma_and_chroma_are_identified(tiny_catalog: Path, c3: NDArray[np.uint8], color: Color) -> None:
+    planes = np.asarray(cv2.cvtColor(c3[: len(c3) // 2 * 2, : c3.shape[1] // 2 * 2], cv2.COLOR_BGR2YUV_I420), np.uint8)
+    if color == "nv12":
+        height = len(planes) // 3 * 2
+        u, v = planes[height:].reshape(2, -1)
+        planes[height:] = np.stack([u, v], axis=1).reshape(height // 2, -1)
+    with Recognizer(tiny_catalog, color=color) as recognizer:
+        found = recognizer.identify(planes)
+    assert found.size_wh == (c3.shape[1] // 2 * 2, len(c3) // 2 * 2)
+    assert found.best and found.best.card_id == "c3"
 
 
 def test_a_turned_card_is_read_the_right_way_up(tiny: Recognizer, c3: NDArray[np.uint8]) -> None:

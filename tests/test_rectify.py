@@ -1,23 +1,29 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
+from command import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cardrec import _image
 from cardrec.errors import InputError
-from cardrec.image import Frame
-from cardrec.rectify import INPUT_SIZE, rectify, whole
+from cardrec.image import Frame, load
+from cardrec.rectify import INPUT_SIZE, MAX_SIDE, rectify, whole
+from cardrec.search import simd_tiers
 
 Quad = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+
+AWKWARD = (1, 3, 15, 17, 33, 97)
+all_tiers = pytest.mark.parametrize("tier", _image.simd_tiers())
 
 UPRIGHT = np.array([[10, 5], [70, 5], [70, 89], [10, 89]], dtype=np.float32)
 SLANTED = np.array([[20, 8], [80, 20], [66, 95], [4, 70]], dtype=np.float32)
@@ -42,15 +48,15 @@ def make_frame(pixels: Bytes, color: Any = "bgr") -> Frame:
     return Frame(pixels=pixels, color=color, name="<array>")
 
 
-def warped(frame: Bytes, quad: Quad, side: int = 40, swap_rb: bool = True) -> Bytes:
+def warped(frame: Bytes, quad: Quad, side: int = 40, swap_rb: bool = True, tier: str = "") -> Bytes:
     out = np.zeros((side, side, 3), dtype=np.uint8)
-    _image.rectify(frame, swap_rb, quad[None], out[None])
+    _image.rectify(frame, swap_rb, quad[None], out[None], tier)
     return out
 
 
-def resized(frame: Bytes, height: int, width: int, swap_rb: bool = True) -> Bytes:
+def resized(frame: Bytes, height: int, width: int, swap_rb: bool = True, tier: str = "") -> Bytes:
     out = np.zeros((height, width, 3), dtype=np.uint8)
-    _image.resize(frame, swap_rb, out)
+    _image.resize(frame, swap_rb, out, tier)
     return out
 
 
@@ -74,7 +80,25 @@ def rotated(quad: Quad, angle: float, scale: float = 1.0) -> Quad:
 def test_rectify_equals_its_twin(channels: int, swap_rb: bool, scale: float) -> None:
     frame = noise(100, 90, channels)
     quad = rotated(SLANTED, 0.4, scale)  # 2.5 and 9 reach beyond the frame
-    np.testing.assert_array_equal(warped(frame, quad, 21, swap_rb), oracle.rectify(frame, swap_rb, quad, 21))
+    expected = oracle.rectify(frame, swap_rb, quad, 21)
+    for tier in _image.simd_tiers():
+        np.testing.assert_array_equal(warped(frame, quad, 21, swap_rb, tier), expected, tier)
+
+
+@all_tiers
+@pytest.mark.parametrize("side", AWKWARD)
+def test_rectify_equals_its_twin_at_awkward_sizes(side: int, tier: str) -> None:
+    frame = noise(97, 33, 4)
+    quad = np.array([[2, 1], [31, 3], [30, 95], [1, 90]], dtype=np.float32)
+    np.testing.assert_array_equal(warped(frame, quad, side, tier=tier), oracle.rectify(frame, True, quad, side))
+
+
+@all_tiers
+@pytest.mark.parametrize("width", AWKWARD)
+def test_resize_equals_its_twin_at_awkward_sizes(width: int, tier: str) -> None:
+    for channels in (1, 3, 4):
+        frame = noise(37, width, channels)
+        np.testing.assert_array_equal(resized(frame, 17, 33, tier=tier), oracle.resize(frame, True, 17, 33))
 
 
 @given(
@@ -83,25 +107,27 @@ def test_rectify_equals_its_twin(channels: int, swap_rb: bool, scale: float) -> 
     scale=st.floats(0.2, 3.0),
     shape=st.tuples(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 3, 4])),
     side=st.sampled_from([1, 2, 15, 16, 17, 33]),
+    tier=st.sampled_from(_image.simd_tiers()),
 )
 @settings(max_examples=60, deadline=None)
 def test_rectify_equals_its_twin_for_any_quad(
-    corners: list[float], angle: float, scale: float, shape: tuple[int, int, int], side: int
+    corners: list[float], angle: float, scale: float, shape: tuple[int, int, int], side: int, tier: str
 ) -> None:
     frame = noise(*shape)
     quad = rotated(UPRIGHT + np.array(corners, dtype=np.float32).reshape(4, 2), angle, scale)
-    np.testing.assert_array_equal(warped(frame, quad, side), oracle.rectify(frame, True, quad, side))
+    np.testing.assert_array_equal(warped(frame, quad, side, tier=tier), oracle.rectify(frame, True, quad, side))
 
 
 @given(
     shape=st.tuples(st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3, 4])),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     swap_rb=st.booleans(),
+    tier=st.sampled_from(_image.simd_tiers()),
 )
 @settings(max_examples=60, deadline=None)
-def test_resize_equals_its_twin(shape: tuple[int, int, int], size: tuple[int, int], swap_rb: bool) -> None:
+def test_resize_equals_its_twin(shape: tuple[int, int, int], size: tuple[int, int], swap_rb: bool, tier: str) -> None:
     frame = noise(*shape)
-    np.testing.assert_array_equal(resized(frame, *size, swap_rb), oracle.resize(frame, swap_rb, *size))
+    np.testing.assert_array_equal(resized(frame, *size, swap_rb, tier), oracle.resize(frame, swap_rb, *size))
 
 
 # Of the outputs for seeded input; a change here changes the preprocessing and outdates every catalog.
@@ -115,15 +141,148 @@ def digest(array: Bytes) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-def test_golden_bytes() -> None:
+@all_tiers
+def test_golden_bytes(tier: str) -> None:
     frame = noise(360, 500, seed=7)
     turns = np.array([[[1, 0], [0, 1]], [[0.6, 0.8], [-0.8, 0.6]], [[-0.8, 0.6], [-0.6, -0.8]]])
     centred = (SLANTED - 50)[None, None] * np.array([0.5, 3.0, 5.0])[:, None, None]
     quads = (centred @ turns[:, None] + [250, 180]).astype(np.float32).reshape(9, 4, 2)
     out = np.empty((len(quads), INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
-    _image.rectify(frame, True, quads, out)
-    small = resized(frame, INPUT_SIZE, INPUT_SIZE)
+    _image.rectify(frame, True, quads, out, tier)
+    small = resized(frame, INPUT_SIZE, INPUT_SIZE, tier=tier)
     assert {"rectify": digest(out), "resize": digest(small)} == GOLDEN
+
+
+# --- luma and chroma
+
+
+def planes(height: int, width: int) -> tuple[Bytes, Bytes, Bytes]:
+    return (
+        noise(height, width)[..., 0],
+        noise(height // 2, width // 2, 3, 1)[..., 0],
+        noise(height // 2, width // 2)[..., 1],
+    )
+
+
+def nv12(luma: Bytes, u: Bytes, v: Bytes) -> Bytes:
+    return np.concatenate([luma, np.stack([u, v], axis=2).reshape(len(u), -1)])
+
+
+def i420(luma: Bytes, u: Bytes, v: Bytes) -> Bytes:
+    return np.concatenate([luma.ravel(), u.ravel(), v.ravel()]).reshape(-1, luma.shape[1])
+
+
+LAYOUTS: Any = {"nv12": nv12, "i420": i420}
+
+
+@all_tiers
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
+def test_rectify_of_planes_equals_its_twin(scale: float, tier: str) -> None:
+    luma, u, v = planes(98, 90)
+    quad = rotated(SLANTED, 0.4, scale)
+    expected = oracle.rectify_yuv(luma, u, v, quad, 33)
+    pairs, out = np.stack([u, v], axis=2), np.zeros((2, 33, 33, 3), np.uint8)
+    _image.rectify_yuv(luma, pairs[..., 0], pairs[..., 1], quad[None], out[:1], tier)
+    _image.rectify_yuv(luma, np.ascontiguousarray(u), v[::-1].copy()[::-1], quad[None], out[1:], tier)
+    np.testing.assert_array_equal(out, [expected, expected])
+
+
+@all_tiers
+@pytest.mark.parametrize("shape", [(2, 2), (2, 34), (98, 16), (66, 130)])
+def test_resize_of_planes_equals_its_twin(shape: tuple[int, int], tier: str) -> None:
+    luma, u, v = planes(*shape)
+    expected = oracle.resize_yuv(luma, u, v, 17, 33)
+    pairs, out = np.stack([u, v], axis=2), np.zeros((2, 17, 33, 3), np.uint8)
+    _image.resize_yuv(luma, pairs[..., 0], pairs[..., 1], out[0], tier)
+    _image.resize_yuv(luma, u, v, out[1], tier)
+    np.testing.assert_array_equal(out, [expected, expected])
+
+
+@pytest.mark.parametrize("color", LAYOUTS)
+def test_frames_of_luma_and_chroma_with_any_strides(color: Any) -> None:
+    array = LAYOUTS[color](*planes(98, 90))
+    padded = np.zeros((len(array), 101), np.uint8)
+    padded[:, :90] = array
+    expected = oracle.rectify_yuv(*planes(98, 90), UPRIGHT, 40)
+    for view in (array, padded[:, :90], array[::-1].copy()[::-1], np.asfortranarray(array)):
+        one, two = np.empty((1, 40, 40, 3), np.uint8), np.empty((40, 40, 3), np.uint8)
+        rectify(load(view, color=color), UPRIGHT, one)
+        whole(load(view, color=color), two)
+        np.testing.assert_array_equal(one[0], expected)
+        np.testing.assert_array_equal(two, oracle.resize_yuv(*planes(98, 90), 40, 40))
+
+
+def test_every_colour_of_planes_is_opencvs_to_one_level() -> None:
+    import cv2
+
+    values = np.arange(256, dtype=np.uint8)[::5]
+    luma, u, v = (np.ascontiguousarray(plane) for plane in np.meshgrid(values, values, values))
+    for y, blue, red in zip(luma, u, v, strict=True):
+        wide = [np.repeat(np.repeat(plane, 2, axis=0), 2, axis=1) for plane in (y, blue, red)]
+        array = i420(wide[0], blue, red)
+        theirs = cv2.cvtColor(array, cv2.COLOR_YUV2RGB_I420)[::2, ::2].astype(int)
+        assert np.abs(theirs - oracle.yuv_to_rgb(y, blue, red)).max() <= 1
+
+
+def test_chroma_lies_amid_its_luma() -> None:
+    # Only then is the mirrored picture that of the mirrored planes.
+    luma, u, v = (np.ascontiguousarray(picture(64, 64)[:size, :size, 0]) for size in (64, 32, 32))
+    quad = np.array([[3, 2], [61, 2], [61, 60], [3, 60]], dtype=np.float32)
+    out = np.empty((2, 40, 40, 3), np.uint8)
+    mirrored = np.stack([64 - quad[:, 0], quad[:, 1]], axis=1)[[1, 0, 3, 2]]
+    _image.rectify_yuv(luma, u, v, quad[None], out[:1])
+    _image.rectify_yuv(luma[:, ::-1], u[:, ::-1], v[:, ::-1], mirrored[None], out[1:])
+    assert np.abs(out[0].astype(int) - out[1][:, ::-1]).mean() < 0.6
+    _image.resize_yuv(luma, u, v, out[0])
+    _image.resize_yuv(luma[:, ::-1], u[:, ::-1], v[:, ::-1], out[1])
+    assert np.abs(out[0].astype(int) - out[1][:, ::-1]).max() <= 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 4), (4, 3), (0, 4), (4, 0), (1, 1)])
+def test_the_kernel_refuses_planes_it_cannot_read(height: int, width: int) -> None:
+    luma, half, out = (
+        np.zeros((height, width), np.uint8),
+        np.zeros((2, 2), np.uint8),
+        np.full((1, 8, 8, 3), 77, np.uint8),
+    )
+    with pytest.raises(ValueError, match="luma: expected"):
+        _image.rectify_yuv(luma, half, half, UPRIGHT[None], out)
+    with pytest.raises(ValueError, match="luma: expected"):
+        _image.resize_yuv(luma, half, half, out[0])
+    with pytest.raises(ValueError, match="chroma: expected"):
+        _image.resize_yuv(np.zeros((4, 4), np.uint8), half, half[:1], out[0])
+    assert (out == 77).all()
+
+
+# --- tiers
+
+
+def test_the_fastest_tier_is_used() -> None:
+    assert _image.simd_tiers()[0] == "scalar"
+    assert _image.simd_tier() == _image.simd_tier(os.environ.get("CARDREC_SIMD", simd_tiers()[-1]))
+    assert _image.simd_tier(simd_tiers()[-1]) == _image.simd_tiers()[-1]
+
+
+TIER = "from cardrec.rectify import simd_tier; print(simd_tier())"
+
+
+@pytest.mark.parametrize("tier", simd_tiers())
+def test_the_environment_forces_a_tier_or_the_best_below(tier: str) -> None:
+    done = python("-c", TIER, simd=tier)
+    below = [name for name in simd_tiers()[: simd_tiers().index(tier) + 1] if name in _image.simd_tiers()]
+    assert (done.returncode, done.stdout.strip()) == (0, below[-1])
+
+
+def test_a_tier_that_is_not_there_is_an_error() -> None:
+    out = np.full((1, 8, 8, 3), 77, np.uint8)
+    with pytest.raises(ValueError, match="SIMD tier 'mmx' is not there"):
+        _image.rectify(noise(100, 90), True, UPRIGHT[None], out, "mmx")
+    with pytest.raises(ValueError, match="SIMD tier 'mmx' is not there"):
+        _image.resize(noise(100, 90), True, out[0], "mmx")
+    assert (out == 77).all()
+    done = python("-c", TIER, simd="mmx")
+    assert done.returncode != 0
+    assert "InputError: CARDREC_SIMD: SIMD tier 'mmx'" in done.stderr
 
 
 # --- strides
@@ -283,6 +442,21 @@ def test_bad_outputs_are_refused(fault: str) -> None:
         whole(make_frame(noise(100, 90)), out[0] if isinstance(out, np.ndarray) and len(out) and out.ndim > 1 else out)
     with pytest.raises((TypeError, ValueError)):
         _image.rectify(noise(100, 90), True, UPRIGHT[None], out)
+
+
+def test_a_huge_output_is_refused_before_a_byte_is_written() -> None:
+    row = np.zeros(3, np.uint8)
+    huge = np.lib.stride_tricks.as_strided(row, (MAX_SIDE + 1, MAX_SIDE + 1, 3), (0, 0, 1))
+    with pytest.raises(InputError, match="out: expected"):
+        whole(make_frame(noise(9, 9)), huge)
+    big = np.zeros((1, MAX_SIDE + 1, MAX_SIDE + 1, 3), np.uint8)
+    with pytest.raises(InputError, match="at most 4096"):
+        rectify(make_frame(noise(100, 90)), UPRIGHT, big)
+    with pytest.raises(ValueError, match="1 to 4096"):
+        _image.rectify(noise(100, 90), True, UPRIGHT[None], big)
+    with pytest.raises(ValueError, match="1 to 4096"):
+        _image.resize(noise(100, 90), True, big[0])
+    assert not big.any()
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0, 3), (4, 4, 2), (4, 4, 5), (4, 4, 0)])
