@@ -126,19 +126,6 @@ TARGET inline void add_samples(const std::uint8_t* origin, const std::uint8_t* b
     sums_i32x8[3] = add_pair<3>(sums_i32x8[3], origin, below, order_u8x32, samples);
 }
 
-TARGET inline __m256i every_second(__m256i left_i32x8, __m256i right_i32x8) {
-    return _mm256_castps_si256(
-        _mm256_shuffle_ps(_mm256_castsi256_ps(left_i32x8), _mm256_castsi256_ps(right_i32x8), 0x88));
-}
-
-// The next output line's pixels, at every other line of four: neighbours cover for each other.
-TARGET inline void fetch(const Source& source, const std::uint8_t* origin, __m256i x_i32x8, __m256i y_i32x8) {
-    const __m256i apart_i32x8 = _mm256_setr_epi32(-0x10000, 0, 0x10000, 0x20000, -0x10000, 0, 0x10000, 0x20000);
-    Samples next;
-    place_samples(source, 3, x_i32x8, _mm256_add_epi32(y_i32x8, apart_i32x8), next);
-    for (int u = 0; u < 8; ++u) _mm_prefetch(reinterpret_cast<const char*>(origin) + next.offset[u], _MM_HINT_T0);
-}
-
 // Samples are placed some at a time before their bytes are loaded: a chain of placing, loading and blending each sample
 // is so long that hardly three of them fit in the window of the processor (1.4 times the time, Zen 4).
 TARGET void blend(const Source& source, const std::uint8_t* origin, const Pattern& pattern, const std::int64_t* x,
@@ -147,11 +134,6 @@ TARGET void blend(const Source& source, const std::uint8_t* origin, const Patter
     const __m256i order_u8x32 = _mm256_broadcastsi128_si256(load_half(source.order));
     const __m256i left_x_i32x8 = low_halves(x), right_x_i32x8 = low_halves(x + 8);
     const __m256i left_y_i32x8 = low_halves(y), right_y_i32x8 = low_halves(y + 8);
-    if (pattern.fetch) {
-        const __m256i to_x_i32x8 = _mm256_set1_epi32(pattern.next_x), to_y_i32x8 = _mm256_set1_epi32(pattern.next_y);
-        fetch(source, origin, _mm256_add_epi32(every_second(left_x_i32x8, right_x_i32x8), to_x_i32x8),
-              _mm256_add_epi32(every_second(left_y_i32x8, right_y_i32x8), to_y_i32x8));
-    }
     __m256i left_i32x8[4] = {}, right_i32x8[4] = {};
     for (int first = 0; first < pattern.size; first += kPlaced) {
         const int count = pattern.size - first < kPlaced ? pattern.size - first : kPlaced;

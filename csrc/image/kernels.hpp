@@ -60,9 +60,6 @@ struct Source {
 struct Pattern {
     int size;
     int bits;  // of fractions
-    // Whether it pays to fetch the next output line's pixels into the cache, and how far away they are; a hint only.
-    bool fetch;
-    std::int32_t next_x, next_y;
     std::int32_t x[kMostPerAxis * kMostPerAxis], y[kMostPerAxis * kMostPerAxis];
 };
 

@@ -98,7 +98,6 @@ struct Scene {
 void fill_pattern(int size, std::int64_t wide, std::int64_t tall, cardrec::Pattern& pattern) {
     pattern.size = size;
     pattern.bits = size == 1 ? 4 : 3;
-    pattern.fetch = random_between(0, 1) != 0;
     for (int s = 0; s < size; ++s) {
         pattern.x[s] = static_cast<std::int32_t>(s % 5 == 0 ? wide : random_between(0, wide));
         pattern.y[s] = static_cast<std::int32_t>(s % 3 == 0 ? tall : random_between(0, tall));
@@ -115,7 +114,7 @@ void test_blend(const Kernels& tier) {
             cardrec::Pattern pattern{};
             fill_pattern(size, wide / 2, tall / 2, pattern);
             const Guarded<std::int64_t> x(kTile), y(kTile);
-            const std::int64_t turns = random_between(-3, 3) << 32;  // which must not matter
+            const std::int64_t turns = random_between(-3, 3) * (std::int64_t{1} << 32);  // which must not matter
             for (std::size_t u = 0; u < kTile; ++u) {
                 x[u] = turns + (u % 4 == 0 ? wide - wide / 2 : random_between(0, wide - wide / 2));
                 y[u] = turns + (u % 3 == 0 ? tall - tall / 2 : random_between(0, tall - tall / 2));
