@@ -16,7 +16,9 @@ from PIL import Image
 from cardrec import Card, CardrecError, Catalog, CatalogMismatchError, DeviceUnavailable, InputError, Recognizer
 from cardrec.detect import ContourDetector
 from cardrec.image import load
+from cardrec.rectify import simd_tier as image_tier
 from cardrec.samples import Sample, read_samples
+from cardrec.search import simd_tier as search_tier
 from cardrec.types import Color, ImageLike
 
 
@@ -253,6 +255,7 @@ def test_an_open_catalog_stays_the_callers(tiny_catalog: Path, c3: NDArray[np.ui
 def test_info(tiny: Recognizer) -> None:
     info = tiny.info()
     assert info["backend"] == "onnx" and info["catalog"]["cards"] == 8
+    assert info["simd"] == search_tier() and info["simd_image"] == image_tier()
     assert info["model"]["fingerprint"] == info["catalog"]["fingerprint"] == tiny.fingerprint
 
 

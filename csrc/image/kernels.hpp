@@ -4,11 +4,10 @@
 // a kernel, and nothing is checked: what is read lies where the contract says. The contract, the same for every tier,
 // to the bit:
 //
-//   place    x[i] = the low 48 bits or so of ((row.a * u + row.x) * (1 / (row.g * u + row.w)) - 0.5) + kFixedPoint, as
-//   an
-//            integer less that of kFixedPoint: 2^-16 pixels; y[i] likewise with row.d and row.y; u = (first + i + 0.5)
-//            * row.pixel. In double, each operation rounded by itself (no fused multiply-add). Writes up to the next
-//            multiple of kTile; what it writes behind `count` is anything.
+//   place    x[i] = the bits of ((row.a * u + row.x) * (1 / (row.g * u + row.w)) - 0.5) + kFixedPoint, as an integer,
+//            less those of kFixedPoint: a position in 2^-16 pixels. y[i] likewise with row.d and row.y. Here u = (first
+//            + i + 0.5) * row.pixel. In double, each operation rounded by itself (no fused multiply-add). Writes up to
+//            the next multiple of kTile; what it writes behind `count` is anything.
 //   blend    a tile: kTile output pixels, each the mean of bilinear samples. Sample s of pixel u lies at x[u] +
 //            pattern.x[s], y[u] + pattern.y[s] (mod 2^32), in 2^-16 pixels. Its pixel is at origin + (y >> 16) *
 //            source.stride + (x >> 16) * source.step; 8 bytes are read there and on the line below. fx, fy: the upper
@@ -21,14 +20,14 @@
 //   add_lines    sums[i] += sum_j ((lines[j][i] << 8) * weights[j]) >> 16, each product cut off, for `bytes` bytes of
 //            `count` <= kLinesTogether lines. The caller's weights sum to 2^16 at most over all lines of an output
 //            line, and sums began at 127 or less: at most 65280 + 127 fits in uint16.
-//   columns  out[3 u + c] = (2^23 + sum_j sums[(first[u] + j) * step + lane[c]] * weights[start[u] + j]) >> 24, j from
-//   0
-//            to start[u + 1] - start[u], an even number. Overflow: 65407 * 2^16 + 2^23 < 2^32. 8 sums are read from
-//            each pixel on, where step <= 4 and lane + step <= 7.
+//   columns  out[3 u + c] = (2^23 + sum_j sums[(first[u] + j) * step + lane[c]] * weights[start[u] + j]) >> 24, for j
+//            from 0 to start[u + 1] - start[u], an even number. Overflow: 65407 * 2^16 + 2^23 < 2^32. 8 sums are read
+//            from each pixel on, where step <= 4 and lane + step <= 7.
 //   yuv      RGB of luma and chroma, in place: of each pixel's three bytes in `rgb` the first is Y; U and V are every
-//            third byte. y = 9539 * max(0, Y - 16) + 4096, u = U - 128, v = V - 128:
-//                R = clamp((y + 13075 v) >> 13), G = clamp((y - 6660 v - 3209 u) >> 13), B = clamp((y + 16525 u) >>
-//                13),
+//            third byte. y = 9539 * max(0, Y - 16) + 4096, u = U - 128, v = V - 128;
+//                R = clamp((y + 13075 v) >> 13)
+//                G = clamp((y - 6660 v - 3209 u) >> 13)
+//                B = clamp((y + 16525 u) >> 13)
 //            clamp to 0..255, the shift arithmetic. This is BT.601 with limited range (luma 16 to 235, chroma 16 to
 //            240; coefficients of ITU-R BT.601-7 times 2^13), as cameras give it and as OpenCV's COLOR_YUV2RGB_NV12
 //            takes it. Overflow: |sums| < 9539 * 239 + 16525 * 128 + 4096 < 2^23. Reads up to 3 * count bytes of each.
