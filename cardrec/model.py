@@ -27,12 +27,12 @@ FORMAT = 1
 
 PREPROCESSING: Mapping[str, Any] = MappingProxyType(
     {
-        "version": 1,
+        "version": 2,
         "color": "rgb",
         "dtype": "uint8",
         "layout": "NHWC",
         "size": [224, 224],
-        "geometry": "the whole card stretched to the square",
+        "geometry": "the whole card, one in landscape turned a quarter clockwise, stretched to the square",
         "resampling": "area average",
         "normalisation": "inside the network",
     }

@@ -10,6 +10,7 @@ then converted to RGB (BT.601, limited range; the formula stands in `csrc/image/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from cardrec.errors import InputError
 if TYPE_CHECKING:
     from cardrec.image import Frame
 
-__all__ = ["INPUT_SIZE", "MAX_SIDE", "check_quads", "rectify", "simd_tier", "whole"]
+__all__ = ["INPUT_SIZE", "MAX_SIDE", "check_quads", "rectify", "resize", "simd_tier", "whole"]
 
 INPUT_SIZE = 224
 """Side of the model's square input in pixels."""
@@ -72,6 +73,9 @@ def rectify(frame: Frame, quads_px: ArrayLike, out: NDArray[np.uint8]) -> None:
 def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
     """Stretches the whole frame to RGB bytes: what ``rectify`` gives for its corners, with the mean taken exactly.
 
+    A picture that is wider than high shows a card in landscape, which is turned a quarter clockwise first: a detector
+    sees a card's long and short sides, not how its print lies.
+
     Args:
         frame: the picture, such as a catalog image.
         out: (side, side, 3) uint8, C-contiguous, written in place; side is usually ``INPUT_SIZE``.
@@ -80,6 +84,21 @@ def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
         InputError: an ``out`` of another kind. Nothing has been written then.
     """
     _check_out(out, (_side(out), _side(out), 3))
+    width, height = frame.size_wh
+    resize(_turned(frame) if width > height else frame, out)
+
+
+def resize(frame: Frame, out: NDArray[np.uint8]) -> None:
+    """The whole frame as RGB bytes of another size, each the mean over the part of the frame that it covers.
+
+    Args:
+        frame: the picture.
+        out: (height, width, 3) uint8, C-contiguous, written in place.
+
+    Raises:
+        InputError: an ``out`` of another kind. Nothing has been written then.
+    """
+    _check_out(out, (*out.shape[:2], 3))
     try:
         if frame.chroma is None:
             _image.resize(_packed(frame), frame.color == "bgr", out)
@@ -87,6 +106,13 @@ def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
             _image.resize_yuv(frame.pixels, *frame.chroma, out)
     except ValueError as error:  # CARDREC_SIMD is wrong
         raise InputError(str(error)) from error
+
+
+def _turned(frame: Frame) -> Frame:
+    """The frame as it is seen when turned a quarter clockwise; nothing is copied."""
+    u, v = frame.chroma or (None, None)
+    chroma = None if u is None or v is None else (np.rot90(u, -1), np.rot90(v, -1))
+    return replace(frame, pixels=np.rot90(frame.pixels, -1), chroma=chroma)
 
 
 def simd_tier() -> str:

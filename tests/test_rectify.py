@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cardrec import _image
 from cardrec.errors import InputError
 from cardrec.image import Frame, load
-from cardrec.rectify import INPUT_SIZE, MAX_SIDE, rectify, whole
+from cardrec.rectify import INPUT_SIZE, MAX_SIDE, rectify, resize, whole
 from cardrec.search import simd_tiers
 
 Quad = NDArray[np.float32]
@@ -337,13 +337,39 @@ def test_rectify_reaches_40_db(angle: float, width: int, height: int) -> None:
 @pytest.mark.parametrize("shape", [(1024, 734, 3), (512, 367, 3), (342, 245, 3), (720, 1280, 3), (150, 100, 3)])
 def test_whole_agrees_with_rectify(shape: tuple[int, int, int]) -> None:
     frame = make_frame(picture(*shape[:2]))
+    quad = full_quad(frame.pixels)
+    if shape[1] > shape[0]:
+        quad = np.roll(quad, 1, axis=-2)  # a card in landscape is turned clockwise: its lower left comes first
     one = np.empty((1, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
     two = np.empty_like(one[0])
-    rectify(frame, full_quad(frame.pixels), one)
+    rectify(frame, quad, one)
     whole(frame, two)
     difference = np.abs(one[0].astype(int) - two)
     assert difference.mean() < 1.5
-    assert oracle.psnr(two, oracle.supersampled(frame.pixels, True, full_quad(frame.pixels), INPUT_SIZE)) >= 40.0
+    assert oracle.psnr(two, oracle.supersampled(frame.pixels, True, quad, INPUT_SIZE)) >= 40.0
+
+
+def test_resize_to_any_size() -> None:
+    frame = make_frame(picture(90, 160))
+    for shape in ((9, 16, 3), (144, 256, 3), (1, 1, 3)):
+        out = np.zeros(shape, np.uint8)
+        resize(frame, out)
+        assert abs(float(out.mean()) - float(frame.pixels.mean())) < 1
+    with pytest.raises(InputError, match="out"):
+        resize(frame, np.zeros((9, 16), np.uint8))
+
+
+def test_a_landscape_frame_of_planes_is_turned_like_any_other() -> None:
+    luma, u, v = (
+        np.random.default_rng(n).integers(60, 190, shape, dtype=np.uint8)
+        for n, shape in enumerate(((40, 90), (20, 45), (20, 45)))
+    )
+    wide = Frame(luma, "i420", "", (u, v))
+    high = Frame(np.rot90(luma, -1).copy(), "i420", "", (np.rot90(u, -1).copy(), np.rot90(v, -1).copy()))
+    outs = np.zeros((2, 24, 24, 3), np.uint8)
+    whole(wide, outs[0])
+    whole(high, outs[1])
+    np.testing.assert_array_equal(outs[0], outs[1])
 
 
 @given(value=st.integers(0, 255), channels=st.sampled_from([1, 3, 4]), scale=st.floats(0.1, 20.0))
