@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cardrec import Catalog, Recognizer
-from cardrec.detect import ContourDetector
+from cardrec.detect import OutlineDetector
 from cardrec.image import Frame, load
 from cardrec.samples import sample_photos
 
@@ -40,7 +40,7 @@ def frame() -> Frame:
 @pytest.fixture(scope="session")
 def quads_px(frame: Frame) -> NDArray[np.float32]:
     """The outline in that frame, (1, 4, 2)."""
-    return ContourDetector().detect(frame, max_cards=1)[0].corners_px[None]
+    return OutlineDetector().detect(frame, max_cards=1)[0].corners_px[None]
 
 
 @pytest.fixture(scope="session")

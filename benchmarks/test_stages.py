@@ -18,7 +18,7 @@ from benchmarks.conftest import decaying_vectors
 from benchmarks.measure import alternate_ms
 from cardrec import Catalog, Recognizer, _image
 from cardrec.decide import Calibration, decide
-from cardrec.detect import ContourDetector
+from cardrec.detect import OutlineDetector
 from cardrec.embed import open_encoder
 from cardrec.image import Frame, load
 from cardrec.model import Model
@@ -43,7 +43,7 @@ def crop() -> NDArray[np.uint8]:
 
 
 def test_detect(benchmark: BenchmarkFixture, frame: Frame) -> None:
-    assert len(benchmark(ContourDetector().detect, frame, max_cards=1)) == 1
+    assert len(benchmark(OutlineDetector().detect, frame, max_cards=1)) == 1
 
 
 def test_rectify(

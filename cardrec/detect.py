@@ -1,42 +1,46 @@
 """A frame becomes the outlines of the cards in it.
 
-The default detector works on edges. A small copy of the frame gives candidates, quads of contours and, where those do
-not suffice, of straight lines; a logistic regression weighs the evidence for each; the few best are fitted to the edges
-of the full frame, to a fraction of a pixel; and of quads that lie in one another the outermost credible one is the
-card, for a card's printed frame, picture and text box are rectangles too.
+The default detector has three small networks. The first finds outlines in a small copy of the frame
+(`cardrec/outlines.py`); the second looks at each of them again, closer, and says whether it is a card
+(`cardrec/corners.py`); the third places its four sides (`cardrec/sides.py`). They are then fitted to the edges of the
+full frame, to a fraction of a pixel (`cardrec/refine.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec import candidates, evidence
+from cardrec import corners, outlines, sides
 from cardrec.errors import InputError
 from cardrec.image import Frame
-from cardrec.quads import CARD_WH_MM, areas, covered, grown, ordered
+from cardrec.network import open_network
+from cardrec.quads import CARD_WH_MM, areas, moved, ordered, same_card, side_lengths, sound
+from cardrec.rectify import rectify, resize
 from cardrec.refine import refine
 
-__all__ = ["ContourDetector", "Detection", "Detector"]
+__all__ = ["NETWORKS", "Detection", "Detector", "OutlineDetector", "copy_size_wh"]
 
-SMALL_SIDE = 320
-"""Longer side, in pixels, of the copy that is searched."""
+NETWORKS = Path(__file__).parent / "data" / "detector"
+"""The bundled networks: `outlines.onnx`, `corners.onnx`, `sides.onnx`; `detector.json` says how they were made."""
 
-_SURE = 2.0  # log odds from which a contour's quad is taken without looking for lines
-_MARGIN = 2.0  # log odds by which an outer quad may be worse than the best of those inside it,
-_REACH = 1.75  # pixels of the small copy by which a side may be off before it is fitted
-_RIVALS = 8  # quads for one card that are fitted before the best is chosen
-_FITTED_MARGIN = 4.0  # the same once they are fitted, for then the strength of the edges decides
-_LEAST_STRENGTH = 0.35  # of the outer quad's weakest edge, as a share of the best one's
-_BORDERS = (0.035, 0.06, 0.085)  # of a card's width: how wide the border is between its frame and its edge
-_FIT_GAIN = 1.5  # log odds that fitting to the full frame may add
-_LEAST_EDGE = 0.05  # strength of the weakest side's edge, as a share of the second strongest's: 99 % of cards have more
-_SAME = 0.94  # of an area; a sleeve (66 x 91 mm) is further out than that
-_LEAST_SIDE = 24  # pixels of the small copy; a strip narrower than that holds no card
-_REPEATS = 4  # searches for lines in one frame, each without the cards found before
+LONGER_SIDE = 256
+"""Of the copy in which outlines are looked for, in pixels."""
+
+_STEP = 16  # the network halves both sides four times
+_LEAST_SIDE = 24  # pixels of a frame; there is no card to be read in less
+_NARROWEST = 8  # how many times longer than wide a frame may be
+_LEAST_PROPOSAL = 0.15  # score of the first look from which there is a second one
+_SPARE = 4  # outlines beyond those asked for that are looked at again
+_LOOKS = 2  # of the second network: the later one starts nearer, and so sees the card better
+_SETTLED = 0.05  # of a card's size: an outline that has moved less is not looked at once more
+_LEAST_AREA_PX = 100.0  # of an outline with its margin
+_COARSE = 2.5  # pixels of the frame for one of the crop, from which the crop is cut from a copy
+_COARSE_SIZE = 300  # pixels, the square root of a card's area, from which the sides are looked at in the copy
 _WHOLE_FRAME_SCORE = 0.5
 _REMAP_LIMIT = 32_000  # pixels; OpenCV's sampling takes no larger sides
 
@@ -46,9 +50,9 @@ class Detection:
     """The outline of one card.
 
     Attributes:
-        corners_px: (4, 2) float32, x and y; clockwise from the corner that makes the short side the top; of the two,
-            the one whose top side is higher in the frame. (0, 0) is the corner of the frame's first pixel.
-        score: how sure the outline is, 0..1.
+        corners_px: (4, 2) float32, x and y; clockwise from the corner that begins a short side: of the two, the one
+            that is likelier to be the card's top. (0, 0) is the corner of the frame's first pixel.
+        score: how sure it is that there is a card, 0..1; most cards get more than 0.99.
     """
 
     corners_px: NDArray[np.float32]
@@ -63,23 +67,33 @@ class Detector(Protocol):
         ...
 
 
-class ContourDetector:
-    """Finds cards by their edges; keeps no state, and so is thread-safe.
+class OutlineDetector:
+    """Finds cards with the bundled networks; thread-safe.
 
-    A frame that is itself a scan of one card, 63:88 or 88:63 within 4 %, is a card from border to border unless a quad
-    covers most of it or more than one card is found in it. That detection's score is 0.5, for its outline was not seen.
+    A frame that is itself a scan of one card, 63:88 or 88:63 within 4 %, is a card from border to border unless an
+    outline covers most of it or more than one card is found in it. That detection's score is 0.5, for its outline was
+    not seen.
 
     Args:
         min_score: detections below it are left out.
+        networks: folder of networks as `training/export_outlines.py` writes them; None is the bundled one.
+        threads: threads of the networks; 0: all cores.
+
+    Raises:
+        ModelError: the folder does not hold such networks.
 
     Example:
         >>> from cardrec.image import load
-        >>> ContourDetector().detect(load(np.zeros((720, 1280, 3), np.uint8)), max_cards=1)
+        >>> OutlineDetector().detect(load(np.zeros((720, 1280, 3), np.uint8)), max_cards=1)
         []
     """
 
-    def __init__(self, *, min_score: float = 0.5) -> None:
+    def __init__(self, *, min_score: float = 0.9, networks: Path | None = None, threads: int = 1) -> None:
         self.min_score = min_score
+        folder = networks or NETWORKS
+        self._find = open_network(folder / "outlines.onnx", threads=threads)
+        self._look_again = open_network(folder / "corners.onnx", threads=threads)
+        self._place_sides = open_network(folder / "sides.onnx", threads=threads)
 
     def detect(self, frame: Frame, *, max_cards: int) -> list[Detection]:
         """At most ``max_cards`` outlines, best first; see ``Detector``.
@@ -89,153 +103,110 @@ class ContourDetector:
         """
         if max_cards < 1:
             raise InputError(f"max_cards={max_cards}: ask for at least 1 card")
-        pixels = _regular(frame.pixels)
-        if SMALL_SIDE * min(frame.size_wh) < _LEAST_SIDE * max(frame.size_wh) or min(frame.size_wh) < _LEAST_SIDE:
+        if min(frame.size_wh) < _LEAST_SIDE or _NARROWEST * min(frame.size_wh) < max(frame.size_wh):
             return []
-        small = shrink(pixels, SMALL_SIDE)
-        height, width = small.shape[:2]
-        least = _log_odds(self.min_score)
-        quads, edges = _search(pixels, small, max_cards, least - _FIT_GAIN)
-        found: list[Detection] = []
+        copy = _copy(frame)
+        quads = self._proposals(copy, most=max_cards + _SPARE) * _scale(copy, frame)
+        quads, scores = self._second_look(frame, copy, quads)
+        chosen = _distinct(quads, scores, least=self.min_score, most=max_cards)
+        quads, scores = quads[chosen], scores[chosen]
         if len(quads) and max(frame.size_wh) < _REMAP_LIMIT:
-            quads, scores, strengths = _fitted(pixels, small, quads, edges)
-            scale = np.array([frame.size_wh[0] / width, frame.size_wh[1] / height], np.float32)
-            best = _distinct(quads, scores, strengths, max_cards=max_cards, least=least)
-            found = [_detection(quads[i] * scale, score) for i, score in best]
+            quads = refine(_regular(frame.pixels), self._sides(frame, copy, quads))
+        found = [Detection(quad, float(score)) for quad, score in zip(quads, scores, strict=True)]
         return _with_whole_frame(found, frame.size_wh)[:max_cards]
 
+    def _proposals(self, copy: Frame, *, most: int) -> NDArray[np.float32]:
+        """Outlines (n, 4, 2) in the copy's pixels."""
+        import cv2
 
-def _detection(quad: NDArray[np.float32], log_odds: float) -> Detection:
-    return Detection(quad, 1 / (1 + float(np.exp(-log_odds))))
+        half = cv2.resize(copy.pixels, (copy.size_wh[0] // 2, copy.size_wh[1] // 2), interpolation=cv2.INTER_AREA)
+        cells = self._find(np.asarray(half, np.uint8)[None])[0]
+        quads, _ = outlines.propose(cells, _LEAST_PROPOSAL, most)
+        return 2 * quads
 
+    def _second_look(
+        self, frame: Frame, copy: Frame, quads: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Better outlines of those that can be looked at, and their scores, the best first."""
+        scores = np.zeros(len(quads))
+        left = np.arange(len(quads))
+        for _ in range(_LOOKS):
+            around = corners.surroundings(quads[left])
+            seen = sound(around) & (areas(around) > _LEAST_AREA_PX)
+            scores[left[~seen]] = 0
+            left, around = left[seen], around[seen]
+            if not len(left):
+                break
+            before = quads[left]
+            quads[left], scores[left] = corners.decode(around, self._look_again(_crops(frame, copy, around)))
+            left = left[moved(before, quads[left]) > _SETTLED]
+        order = np.argsort(-scores, kind="stable")
+        order = order[sound(quads[order]) & (scores[order] > 0)]
+        return quads[order], scores[order]
 
-def _log_odds(probability: float) -> float:
-    return (
-        float(np.log(probability / (1 - probability)))
-        if 0 < probability < 1
-        else float("inf" if probability else "-inf")
-    )
-
-
-def _search(
-    pixels: NDArray[np.uint8], small: NDArray[np.uint8], max_cards: int, least: float
-) -> tuple[NDArray[np.float32], candidates.Gradients]:
-    """Quads in the small copy's pixels, found the cheap way or the thorough one, and the gradients used."""
-    edges = candidates.gradients(small, colour=False)
-    quads = candidates.from_contours(edges, largest=6, outer=True)
-    scores = evidence.logit(quads, small, edges)
-    if max_cards == 1 and scores.max(initial=-np.inf) >= _SURE:
-        return quads[[best for best, _ in _distinct(quads, scores, None, max_cards=1, least=least)]], edges
-    edges = candidates.gradients(small, colour=True)
-    return _search_thoroughly(pixels, small, edges, max_cards, least), edges
-
-
-def _search_thoroughly(
-    pixels: NDArray[np.uint8], small: NDArray[np.uint8], edges: candidates.Gradients, max_cards: int, least: float
-) -> NDArray[np.float32]:
-    """Contours at two sizes and lines; lines again without the edges of what was found, while that finds more cards."""
-    double = shrink(pixels, 2 * SMALL_SIDE)
-    ratio = np.array([small.shape[1] / double.shape[1], small.shape[0] / double.shape[0]], np.float32)
-    finer, largest = candidates.gradients(double, colour=False), 20 + 4 * max_cards
-    pool = [candidates.from_contours(edges, largest=largest, outer=outer) for outer in (True, False)]
-    pool += [candidates.from_contours(finer, largest=largest, outer=outer) * ratio for outer in (True, False)]
-    quads, scores = _scored(np.concatenate([*pool, candidates.from_lines(edges)]), small, edges)
-    kept = [i for i, _ in _distinct(quads, scores, None, max_cards=max_cards, least=least)]
-    rest = edges
-    for _ in range(_REPEATS):
-        if not kept or len(kept) >= max_cards:
-            break
-        before = len(kept)
-        rest = _without(rest, quads[kept])
-        more, more_scores = _scored(candidates.from_lines(rest), small, edges)
-        quads, scores = np.concatenate([quads, more]), np.concatenate([scores, more_scores])
-        kept = [i for i, _ in _distinct(quads, scores, None, max_cards=max_cards, least=least)]
-        if len(kept) <= before:
-            break
-    return _shortlist(quads, scores, kept)
+    def _sides(self, frame: Frame, copy: Frame, quads: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The outlines with each side where the third network sees it; of large ones in the copy, as with the crops."""
+        coarse = np.sqrt(areas(quads)) > _COARSE_SIZE
+        placed = quads.copy()
+        for source, per_pixel, of in ((copy, _scale(copy, frame), coarse), (frame, np.ones(2, np.float32), ~coarse)):
+            if of.any():
+                near = quads[of] / per_pixel
+                placed[of] = sides.decode(near, self._place_sides(strips_of(source, near))) * per_pixel
+        return np.where(sound(placed)[:, None, None], placed, quads)
 
 
-def _scored(
-    quads: NDArray[np.float32], small: NDArray[np.uint8], edges: candidates.Gradients
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The 200 with the best sides, and their log odds."""
-    best = np.argsort(-evidence.side_support(quads, edges), kind="stable")[:200]
-    return quads[best], evidence.logit(quads[best], small, edges)
+def copy_size_wh(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Size of the copy of a frame: twice what the first network sees, its proportions nearly kept."""
+    longer = max(size_wh)
+    width, height = (max(2, round(side * LONGER_SIDE / longer / _STEP)) * 2 * _STEP for side in size_wh)
+    return width, height
 
 
-def _without(edges: candidates.Gradients, quads: NDArray[np.float32]) -> candidates.Gradients:
-    """The gradients, with none in the quads nor on their sides."""
+def _copy(frame: Frame) -> Frame:
+    """The frame, area-averaged, as RGB."""
+    width, height = copy_size_wh(frame.size_wh)
+    pixels = np.empty((height, width, 3), np.uint8)
+    resize(frame, pixels)
+    return Frame(pixels, "rgb", frame.name)
+
+
+def _scale(copy: Frame, frame: Frame) -> NDArray[np.float32]:
+    """From the copy's pixels to the frame's, x and y."""
+    return np.asarray(np.divide(frame.size_wh, copy.size_wh), np.float32)
+
+
+def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """What lies in the quads (n, 4, 2): large ones from the copy, which costs less, small ones from the frame."""
+    crops = np.empty((len(around), corners.CROP_SIDE, corners.CROP_SIDE, 3), np.uint8)
+    coarse = side_lengths(around).max(axis=1) > _COARSE * corners.CROP_SIDE
+    for source, quads, of in ((copy, around / _scale(copy, frame), coarse), (frame, around, ~coarse)):
+        if of.any():
+            cut = np.empty((int(of.sum()), *crops.shape[1:]), np.uint8)
+            rectify(source, quads[of], cut)
+            crops[of] = cut
+    return crops
+
+
+def strips_of(frame: Frame, quads: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The strips along the sides of outlines: (n * 4, ALONG, ACROSS, 3)."""
     import cv2
 
-    clear = np.ones(edges[0].shape, np.int16)
-    for quad in quads:
-        outline = np.round(quad).astype(np.int32)
-        cv2.fillConvexPoly(clear, outline, 0)
-        cv2.polylines(clear, [outline], True, 0, 5)
-    return edges[0] * clear, edges[1] * clear
+    at = sides.points(quads) - np.float32(0.5)  # OpenCV counts from the first pixel's centre
+    nothing: Any = None
+    pixels = cv2.remap(_regular(frame.pixels), at, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    strips = pixels.reshape(-1, sides.ALONG, sides.ACROSS, pixels.size // at[..., 0].size)
+    if strips.shape[3] == 1:
+        return np.repeat(strips, 3, axis=3).astype(np.uint8)
+    return np.ascontiguousarray(strips[..., 2::-1] if frame.color == "bgr" else strips[..., :3]).astype(np.uint8)
 
 
-def _distinct(
-    quads: NDArray[np.float32],
-    scores: NDArray[np.float64],
-    strengths: NDArray[np.float32] | None,
-    *,
-    max_cards: int,
-    least: float,
-) -> list[tuple[int, float]]:
-    """At most so many quads that hardly overlap: index and log odds, the best first.
-
-    Of the quads around the best of those left, the outermost that is nearly as credible and, where the strengths of the
-    edges are known, whose weakest side has about as strong an edge.
-    """
-    kept: list[tuple[int, float]] = []
-    left = scores >= least
-    size = areas(quads)
-    margin = _MARGIN if strengths is None else _FITTED_MARGIN
-    while left.any() and len(kept) < max_cards:
-        best = int(np.where(left, scores, -np.inf).argmax())
-        rivals = left & (scores >= scores[best] - margin) & (size >= size[best]) & (size < 3.5 * size[best])
-        if strengths is not None:
-            rivals &= strengths >= _LEAST_STRENGTH * strengths[best]
-        around = [i for i in np.flatnonzero(rivals) if i == best or covered(quads[best], quads[i]) > 0.9]
-        outer = int(max(around, key=lambda i: size[i]))
-        if strengths is not None:  # of those that mean the same outline, the one that lies best on its edges
-            outer = int(max((i for i in around if size[i] > _SAME * size[outer]), key=lambda i: strengths[i]))
-        kept.append((outer, float(scores[best])))
-        left[[best, outer]] = False
-        for i in np.flatnonzero(left):
-            left[i] = covered(quads[i], quads[outer]) * size[i] < 0.15 * min(size[i], size[outer])
+def _distinct(quads: NDArray[np.float32], scores: NDArray[np.float64], *, least: float, most: int) -> list[int]:
+    """Indices of the best outlines, of which no two are the same card."""
+    kept: list[int] = []
+    for i in np.flatnonzero(scores >= least):
+        if len(kept) < most and not any(same_card(quads[i], quads[other]) for other in kept):
+            kept.append(int(i))
     return kept
-
-
-def _fitted(
-    pixels: NDArray[np.uint8], small: NDArray[np.uint8], quads: NDArray[np.float32], edges: candidates.Gradients
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """Quads on the full frame's edges, in the small copy's pixels; their log odds; their weakest edge's strength."""
-    scale = np.array([pixels.shape[1] / small.shape[1], pixels.shape[0] / small.shape[0]], np.float32)
-    fitted, strength = refine(pixels, quads * scale, float(scale.max()) * _REACH)
-    fitted = fitted / scale
-    moved = np.abs(fitted - quads).max(axis=(1, 2))
-    sound = np.isfinite(moved) & (moved < 4 * _REACH)  # else a side was lost in texture
-    fitted = ordered(np.where(sound[:, None, None], fitted, quads)).astype(np.float32)
-    weakest, _, third, _ = np.sort(strength, axis=1).T
-    scores = np.where(weakest > _LEAST_EDGE * third, evidence.logit(fitted, small, edges), -np.inf)
-    return fitted, scores, weakest
-
-
-def _shortlist(quads: NDArray[np.float32], scores: NDArray[np.float64], kept: list[int]) -> NDArray[np.float32]:
-    """The quads found, and those that may prove better once they are fitted.
-
-    These are other candidates for the same cards, and the quads found, grown by what may be a card's border: what was
-    found may be the frame within it.
-    """
-    chosen = set(kept)
-    for best in kept:
-        near = np.flatnonzero(scores >= scores[best] - _MARGIN)
-        near = near[np.argsort(-scores[near], kind="stable")[:40]]
-        rivals = [int(i) for i in near if covered(quads[best], quads[i]) > 0.6]
-        chosen.update(rivals[:_RIVALS])
-    return np.concatenate([quads[sorted(chosen)], *(grown(quads[kept], share) for share in _BORDERS)])
 
 
 def _with_whole_frame(found: list[Detection], size_wh: tuple[int, int]) -> list[Detection]:
@@ -257,23 +228,3 @@ def _regular(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (
         pixels if inner and pixels.strides[0] >= pixels.strides[1] * pixels.shape[1] else np.ascontiguousarray(pixels)
     )
-
-
-def shrink(pixels: NDArray[Any], side: int) -> NDArray[Any]:
-    """A copy of at most ``side`` pixels, averaged enough not to alias.
-
-    Rows are left out (every second one, at four times), then pixels are averaged in twos: a third of INTER_AREA's time.
-    """
-    import cv2
-
-    height, width = pixels.shape[:2]
-    factor = max(height, width) / side
-    if factor <= 1:
-        return pixels
-    wanted_wh = max(1, round(width / factor)), max(1, round(height / factor))
-    step = max(1, int(factor) // 2)
-    pixels = pixels[(step - 1) // 2 :: step]
-    while pixels.shape[1] >= 2 * wanted_wh[0] or pixels.shape[0] >= 2 * wanted_wh[1]:
-        sizes = zip(pixels.shape[1::-1], wanted_wh, strict=True)
-        pixels = cv2.resize(pixels, [n // 2 if n >= 2 * wanted else n for n, wanted in sizes])
-    return pixels if pixels.shape[1::-1] == wanted_wh else cv2.resize(pixels, wanted_wh, interpolation=cv2.INTER_AREA)

@@ -165,6 +165,29 @@ def check_model() -> Finding:
     return _ok("model", what)
 
 
+def check_detector() -> Finding:
+    """The detector's networks are those that `detector.json` describes, and find nothing on an empty table."""
+    import hashlib
+    import json
+
+    import numpy as np
+
+    from cardrec.detect import NETWORKS, OutlineDetector
+    from cardrec.image import Frame
+
+    about = json.loads((NETWORKS / "detector.json").read_text(encoding="utf-8"))["networks"]
+    for name, details in about.items():
+        if hashlib.sha256((NETWORKS / name).read_bytes()).hexdigest() != details["sha256"]:
+            return Finding("detector", "fail", f"{name} is damaged", _REINSTALL)
+    table = Frame(np.full((720, 1280, 3), 128, np.uint8), "bgr", "an empty table")
+    found = OutlineDetector().detect(table, max_cards=1)
+    if found:
+        return Finding("detector", "fail", f"found a card where there is none: {found[0]}", _REINSTALL)
+    return _ok(
+        "detector", ", ".join(f"{name}: {details['parameters']:,} parameters" for name, details in about.items())
+    )
+
+
 def check_catalog() -> Finding:
     """The demo catalog opens, belongs to the model, and every byte of it is right."""
     from cardrec.catalog import Catalog
@@ -206,6 +229,7 @@ CHECKS: dict[str, tuple[Callable[[], Finding], str]] = {
     "simd": (check_simd, "build the native modules: `pip install .` in a checkout, with a C++17 compiler"),
     "onnxruntime": (check_onnxruntime, "pip install --force-reinstall onnxruntime"),
     "model": (check_model, _REINSTALL),
+    "detector": (check_detector, _REINSTALL),
     "catalog": (check_catalog, _REINSTALL),
     "identify": (check_identify, _REINSTALL),
 }

@@ -18,10 +18,12 @@ __all__ = [
     "NEXT",
     "areas",
     "covered",
-    "grown",
     "iou",
+    "moved",
     "ordered",
+    "same_card",
     "side_lengths",
+    "sound",
     "tilt_and_taper",
 ]
 
@@ -29,6 +31,16 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 
 CARD_WH_MM = (63.0, 88.0)
 """Width and height of a standard trading card in millimetres (2.5 x 3.5 inches)."""
+
+_SAME_CARD = 0.4
+"""Share of the smaller of two outlines that the other covers. Cards to be found are covered by a fifth at most."""
+
+_FAR = 0.8
+"""Distance of centres, in square roots of the larger area, from which outlines of cards can't cover that much: moved
+along its longer side, 1.18 of them, a card still covers 0.4 of another at 0.6 * 1.18."""
+
+_MOST_SLANTED = 6.0
+"""Longest side by shortest: 2 for a card tilted by 45 degrees and near."""
 
 NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
 """Corners one, two and three further round: np.roll takes five times as long on so little."""
@@ -98,17 +110,25 @@ def iou(quad: Array, other: Array) -> float:
     return shared / max(float(size) + float(other_size) - shared, 1e-9)
 
 
-def grown(quads: Array, share: float) -> Array:
-    """Ordered quads with every side moved outward by a share of the top side's length."""
-    across, down = (
-        quads[:, 1] - quads[:, 0] + quads[:, 2] - quads[:, 3],
-        quads[:, 3] - quads[:, 0] + quads[:, 2] - quads[:, 1],
-    )
-    width = np.hypot(across[:, 0], across[:, 1])[:, None]
-    across, down = (
-        across * (share / 2),
-        down * (share / 2) * width / np.maximum(np.hypot(down[:, 0], down[:, 1])[:, None], 1e-6),
-    )
-    return np.asarray(
-        quads + np.stack([-across - down, across - down, across + down, down - across], axis=1), quads.dtype
-    )
+def moved(quads: Array, others: Array) -> NDArray[np.floating[Any]]:
+    """(n,) how far corners have moved, at most, as a share of the square root of the area; whichever comes first."""
+    ways = [np.abs(quads - others[:, (np.arange(4) + start) % 4]).max(axis=(1, 2)) for start in range(4)]
+    return np.asarray(np.min(ways, axis=0) / np.sqrt(np.maximum(areas(quads), 1e-6)))
+
+
+def same_card(quad: Array, other: Array) -> bool:
+    """Whether two outlines overlap more than two cards can of which both are to be seen."""
+    size, other_size = (float(area) for area in areas(np.stack([quad, other])))
+    apart = quad.mean(axis=0) - other.mean(axis=0)
+    if apart @ apart > _FAR**2 * max(size, other_size):
+        return False
+    return covered(quad, other) * size > _SAME_CARD * min(size, other_size)
+
+
+def sound(quads: Array) -> NDArray[np.bool_]:
+    """(n,) which quads are finite, convex, clockwise and no more slanted than a card that can be read."""
+    step = quads[:, NEXT] - quads
+    turns = step[..., 0] * step[:, NEXT, 1] - step[..., 1] * step[:, NEXT, 0]
+    lengths = np.hypot(step[..., 0], step[..., 1])
+    even = lengths.max(axis=1) < _MOST_SLANTED * lengths.min(axis=1)
+    return np.asarray(np.isfinite(quads).all(axis=(1, 2)) & (turns > 0).all(axis=1) & even)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from cardrec.catalog import Catalog
 from cardrec.decide import Calibration, decide
-from cardrec.detect import ContourDetector, Detection, Detector
+from cardrec.detect import Detection, Detector, OutlineDetector
 from cardrec.embed import Embedder, chunks, open_encoder
 from cardrec.errors import CardrecError, InputError
 from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
+from cardrec.quads import side_lengths
 from cardrec.rectify import rectify
 from cardrec.snapshot import Snapshot
 from cardrec.types import Card, Color, ImageLike, Match, Result, Timings
@@ -31,7 +32,7 @@ DEMO_CATALOG = Path(__file__).parent / "data" / "demo.cardrec"
 
 
 SURE = 0.98
-"""Confidence of a match from which the card is not read upside down as well, which would double the encoder's work."""
+"""Confidence of a match from which the card is not read the other way up as well, which doubles the encoder's work."""
 
 
 @dataclass(slots=True)
@@ -67,17 +68,36 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Sighting:
-    """An outline in one of the frames, and whether it may be upside down."""
+    """An outline in one of the frames, and the corner that is read as the card's top left."""
 
     frame: Frame
     index: int
     outline: Detection
-    turnable: bool
+    given: bool
+    start: int = 0
 
-    def turned(self) -> _Sighting:
-        """The same outline, read upside down."""
-        corners_px = np.roll(self.outline.corners_px, 2, axis=0)
-        return _Sighting(self.frame, self.index, Detection(corners_px, self.outline.score), turnable=False)
+    @property
+    def corners_px(self) -> NDArray[np.float32]:
+        """(4, 2) corners as they are read."""
+        return self.outline.corners_px[(_CORNERS + self.start) % 4]
+
+    def other_ways(self) -> list[_Sighting]:
+        """How else the outline may have to be read.
+
+        A detector can't be sure which end is up; a caller's corners are the card's own, but a card in landscape is
+        turned in the catalog (`cardrec.rectify.whole`), and seen aslant a card may look as if it were one.
+        """
+        if not self.given:
+            return [replace(self, start=2)]
+        top, right, bottom, left = side_lengths(self.outline.corners_px[None])[0]
+        return [replace(self, start=3)] if top + bottom > left + right else []
+
+    def seen(self) -> NDArray[np.float32]:
+        """(4, 2) corners to report: a caller's stay as they are."""
+        return self.outline.corners_px if self.given else self.corners_px
+
+
+_CORNERS = np.arange(4)
 
 
 class Recognizer:
@@ -91,9 +111,9 @@ class Recognizer:
         backend: ``auto`` or ``onnx``.
         top_k: matches to report for each card.
         max_cards: cards to look for in each frame.
-        threads: threads of the encoder; 0: all cores.
+        threads: threads of the networks; 0: all cores.
         color: what arrays hold; OpenCV and Picamera2 give BGR, cameras also NV12 and I420 (see `cardrec.image.load`).
-        detector: what finds the outlines; None is `ContourDetector`.
+        detector: what finds the outlines; None is `OutlineDetector`.
 
     Raises:
         CatalogMismatchError: the catalog was built with another model.
@@ -129,11 +149,11 @@ class Recognizer:
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
             numbers = self._catalog.calibration or self._encoder.model.calibration
             self._calibration = Calibration.from_numbers(numbers)
+            self._detector: Detector = OutlineDetector(threads=threads) if detector is None else detector
         except BaseException:
             self.close()
             raise
         self._embedder = Embedder(self._encoder, color=color)
-        self._detector: Detector = ContourDetector() if detector is None else detector
 
     def identify(
         self,
@@ -274,7 +294,7 @@ class Recognizer:
 
     def _found(self, frame: Frame, index: int, max_cards: int) -> list[_Sighting]:
         outlines = self._detector.detect(frame, max_cards=max_cards)
-        return [_Sighting(frame, index, outline, turnable=True) for outline in outlines]
+        return [_Sighting(frame, index, outline, given=False) for outline in outlines]
 
     def _given(self, frame: Frame, quads: ArrayLike) -> list[_Sighting]:
         try:
@@ -283,23 +303,24 @@ class Recognizer:
             raise InputError(f"quads is {type(quads).__name__}; expected numbers of shape (n, 4, 2)") from None
         if corners.ndim != 3 or corners.shape[1:] != (4, 2):
             raise InputError(f"quads has shape {corners.shape}; expected (n, 4, 2)")
-        return [_Sighting(frame, 0, Detection(quad, 1.0), turnable=False) for quad in corners]
+        return [_Sighting(frame, 0, Detection(quad, 1.0), given=True) for quad in corners]
 
     def _read(self, sightings: list[_Sighting], request: _Request, clock: _Clock) -> list[tuple[int, Card]]:
         """Names each outline, in order, with the index of its frame.
 
-        A rectangle leaves open which end is up. What is not surely recognised as it stands is read upside down as
-        well, and the reading that resembles a catalog card more is kept.
+        What is not surely recognised as it stands is read in its other ways as well, together; the reading that
+        resembles a catalog card most is kept.
         """
-        cards = self._read_upright(sightings, request, clock)
-        doubtful = [n for n, card in enumerate(cards) if sightings[n].turnable and not _is_sure(card)]
-        turned = self._read_upright([sightings[n].turned() for n in doubtful], request, clock)
-        for n, card in zip(doubtful, turned, strict=True):
+        cards = self._read_as_they_are(sightings, request, clock)
+        doubtful = [n for n, card in enumerate(cards) if not _is_sure(card)]
+        ways = [(n, way) for n in doubtful for way in sightings[n].other_ways()]
+        read = self._read_as_they_are([way for _, way in ways], request, clock)
+        for (n, _), card in zip(ways, read, strict=True):
             if _best_score(card) > _best_score(cards[n]):
                 cards[n] = card
         return [(sighting.index, card) for sighting, card in zip(sightings, cards, strict=True)]
 
-    def _read_upright(self, sightings: list[_Sighting], request: _Request, clock: _Clock) -> list[Card]:
+    def _read_as_they_are(self, sightings: list[_Sighting], request: _Request, clock: _Clock) -> list[Card]:
         cards: list[Card] = []
         for chunk in chunks(sightings, self._encoder.capacity):
             vectors = self._vectors(chunk, clock)
@@ -315,7 +336,7 @@ class Recognizer:
         with self._encoder.slot() as slot:
             with clock.stage("rectify"):
                 for place, sighting in enumerate(sightings):
-                    rectify(sighting.frame, sighting.outline.corners_px[None], slot.pixels[place : place + 1])
+                    rectify(sighting.frame, sighting.corners_px[None], slot.pixels[place : place + 1])
             with clock.stage("encode"):
                 slot.submit(len(sightings))
                 return slot.wait()
@@ -337,7 +358,7 @@ class Recognizer:
 
     def _card(self, sighting: _Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
         status, confidence = decide([match.score for match in matches], self._calibration)
-        return Card(sighting.outline.corners_px, sighting.outline.score, matches[:top_k], status, confidence)
+        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
 
 
 def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[Match, ...]:

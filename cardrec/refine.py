@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import BEFORE, NEXT
+from cardrec.quads import BEFORE, NEXT, areas
 
 __all__ = ["refine"]
 
@@ -21,32 +21,38 @@ ALONG, ACROSS = 16, 17
 
 _FIRST, _LAST = 0.08, 0.92  # the part of a side that is sampled: rounded corners (3 of 63 mm) are left out
 _AT_ONCE = 256  # quads: OpenCV samples at most 32,767 rows, and a quad takes 64
+_OUTWARD = 0.15  # how much more an edge one reach further out counts
+_REACH = 0.006  # of the square root of a card's area: how far a side may move
+_LEAST_REACH_PX = 1.0
 _CLIP = 48.0  # grey levels; stronger steps count as this much, so that a few of them do not outweigh a long weak edge
 
 
-def refine(
-    pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach_px: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def refine(pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach_px: float | None = None) -> NDArray[np.float32]:
     """Moves each side to the strongest straight edge near it.
 
     Args:
         pixels: (H, W) or (H, W, C), a layout OpenCV reads in place, less than 32,768 pixels wide and high.
         quads: (n, 4, 2), clockwise; (0, 0) is the corner of the first pixel.
-        reach_px: how far a side may move; it is found to about a thirtieth of that.
+        reach_px: how far a side may move; it is found to about a thirtieth of that. None: a share of each card's size.
 
     Returns:
-        The quads fitted, (n, 4, 2), and how strong the edge under each side is, (n, 4): the mean gradient along it,
-        summed over channels; to be compared within one picture only.
+        The quads fitted, (n, 4, 2); a quad whose sides would cross or leave its neighbourhood stays as it was.
     """
-    done = []
+    done = [quads[:0]]
     for start in range(0, len(quads), _AT_ONCE):
-        near, _ = _fit(pixels, quads[start : start + _AT_ONCE], reach_px, outward=0.15)
-        done.append(_fit(pixels, near, reach_px / 4, outward=0.0))
-    return np.concatenate([fitted for fitted, _ in done]), np.concatenate([strength for _, strength in done])
+        given = quads[start : start + _AT_ONCE]
+        reach = np.maximum(_REACH * np.sqrt(areas(given)), _LEAST_REACH_PX).astype(np.float32)
+        if reach_px is not None:
+            reach[:] = reach_px
+        near, _ = _fit(pixels, given, reach, outward=_OUTWARD)
+        fitted, _ = _fit(pixels, near, reach * np.float32(0.25), outward=0.0)
+        moved = np.abs(fitted - given).max(axis=(1, 2))
+        done.append(np.where((moved < 3 * reach)[:, None, None], fitted, given))
+    return np.concatenate(done)
 
 
 def _fit(
-    pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach: float, outward: float
+    pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach: NDArray[np.float32], outward: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One pass; ``outward`` favours the outer of two edges, for a card's border is an edge on both its sides."""
     starts = quads
@@ -60,19 +66,19 @@ def _fit(
     sums = np.matmul(np.concatenate([gradients, either], axis=1), lines)
     strength = np.abs(sums).sum(axis=1) * (1 + outward * offsets.mean(axis=0))
     chosen = strength.argmax(axis=1)
-    best = offsets[:, chosen].reshape(2, len(quads), 4, 1).astype(np.float32) * np.float32(reach)
+    best = offsets[:, chosen].reshape(2, len(quads), 4, 1).astype(np.float32) * reach[:, None, None]
     ends = starts + steps * np.float32(_LAST) + normals * best[1]
     starts = starts + steps * np.float32(_FIRST) + normals * best[0]
     coherent = np.abs(sums[np.arange(len(sums)), :-1, chosen]).sum(axis=1)
     return _corners(starts, ends - starts), coherent.reshape(-1, 4)
 
 
-def _strips(pixels: NDArray[np.uint8], starts: Any, steps: Any, normals: Any, reach: float) -> NDArray[np.float32]:
+def _strips(pixels: NDArray[np.uint8], starts: Any, steps: Any, normals: Any, reach: Any) -> NDArray[np.float32]:
     """Gradients across every side: (sides, channels, ALONG * (ACROSS - 2))."""
     import cv2
 
     along = np.linspace(_FIRST, _LAST, ALONG, dtype=np.float32)[:, None, None]
-    across = np.linspace(-reach, reach, ACROSS, dtype=np.float32)[:, None]
+    across = np.linspace(-1, 1, ACROSS, dtype=np.float32)[:, None] * reach[:, None, None, None, None]
     points = (starts[:, :, None] + steps[:, :, None] * along[:, 0])[:, :, :, None] + normals[:, :, None, None] * across
     points = points.reshape(-1, ACROSS, 2) - np.float32(0.5)  # OpenCV counts from the first pixel's centre
     nothing: Any = None

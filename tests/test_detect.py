@@ -14,13 +14,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cardrec.detect import ContourDetector, Detection, Detector
+from cardrec.detect import Detection, Detector, OutlineDetector
 from cardrec.errors import InputError
 from cardrec.image import Frame, load
-from cardrec.quads import areas, covered, grown, ordered, tilt_and_taper
+from cardrec.quads import areas, covered, ordered, tilt_and_taper
+from cardrec.samples import read_samples
 
 Picture = NDArray[np.uint8]
-DETECTOR: Detector = ContourDetector()
+DETECTOR: Detector = OutlineDetector()
+
+
+@pytest.fixture(scope="module")
+def sample_photo() -> Picture:
+    """The first bundled photo that shows one card."""
+    known = next(sample for sample in read_samples() if len(sample.card_ids) == 1)
+    return np.ascontiguousarray(load(known.path).pixels[:, :, ::-1])
 
 
 def card(seed: int = 0, border: tuple[int, int, int] = (20, 20, 20)) -> Picture:
@@ -118,7 +126,7 @@ def test_a_tilted_card(tilt: float, axis: float) -> None:
     quad = quad_at((640, 360), 480, turn=12, tilt=tilt, axis=axis)
     found = find(photo([quad]))
     assert len(found) == 1
-    assert worst_corner_px(found[0].corners_px, quad) < 3
+    assert iou(found[0].corners_px, quad) > 0.85
 
 
 @pytest.mark.parametrize("height", [110, 200, 350, 660])
@@ -143,7 +151,7 @@ def test_the_card_is_meant_not_its_picture_or_text() -> None:
     for border in ((20, 20, 20), (240, 240, 240), (40, 160, 220)):
         found = find(photo([quad], "textured", border=border), max_cards=5)
         assert len(found) == 1
-        assert iou(found[0].corners_px, quad) > 0.9
+        assert iou(found[0].corners_px, quad) > 0.85  # of its frame within the border: 0.82; of its picture: 0.45
 
 
 @pytest.mark.parametrize("turn", [0, 30, 80, 100, 170, 200, 300])
@@ -156,7 +164,15 @@ def test_order_of_corners(turn: float) -> None:
     assert top + bottom < right + left
     first, second = corners[1] - corners[0], corners[2] - corners[1]
     assert first[0] * second[1] - first[1] * second[0] > 0  # clockwise, as y points down
-    assert corners[:2, 1].sum() <= corners[2:, 1].sum() + 1
+
+
+def test_the_cards_own_top_comes_first(sample_photo: Picture) -> None:
+    """What the network takes for the top is a guess, but a good one: the bundled photo upright and upside down."""
+    upright = find(sample_photo)[0].corners_px
+    turned = find(np.ascontiguousarray(sample_photo[::-1, ::-1]))[0].corners_px
+    size = np.array(sample_photo.shape[1::-1])
+    assert upright[:2, 1].mean() < upright[2:, 1].mean()
+    assert np.abs(size - turned - upright).max() < 5
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (1920, 1080), (720, 1280), (3000, 4000)])
@@ -208,7 +224,7 @@ def test_empty_grounds(kind: str, most: int) -> None:
 def test_empty_textured_grounds(most: int) -> None:
     """Strong texture may make up an outline now and then; but none that is as sure as a card's."""
     for seed in range(5):
-        assert ContourDetector(min_score=0.8).detect(load(ground("textured", seed=seed)), max_cards=most) == []
+        assert OutlineDetector(min_score=0.8).detect(load(ground("textured", seed=seed)), max_cards=most) == []
 
 
 def test_other_shapes_are_no_cards() -> None:
@@ -281,7 +297,8 @@ def test_layouts_make_no_difference(kind: str) -> None:
     array.flags.writeable = False
     expected, found = find(pixels), find(array)
     assert len(found) == 1
-    np.testing.assert_allclose(found[0].corners_px, expected[0].corners_px, atol=0.05)
+    wrong_colours = kind == "rgb view"
+    np.testing.assert_allclose(found[0].corners_px, expected[0].corners_px, atol=2.0 if wrong_colours else 0.05)
     np.testing.assert_array_equal(array, before)
 
 
@@ -314,7 +331,7 @@ def test_threads_agree() -> None:
 
 def test_opencv_is_imported_only_when_used() -> None:
     program = (
-        "import sys; from cardrec.detect import ContourDetector; ContourDetector(); sys.exit('cv2' in sys.modules)"
+        "import sys; from cardrec.detect import OutlineDetector; OutlineDetector(); sys.exit('cv2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -346,12 +363,6 @@ def test_tilt_is_measured_whatever_the_axis(axis: float) -> None:
         ratio, taper = tilt_and_taper(quad)
         assert ratio[0] == pytest.approx(np.cos(np.radians(tilt)), abs=0.01)
         assert taper[0] == pytest.approx(1, abs=0.01)
-
-
-def test_grown_moves_each_side_by_the_same_length() -> None:
-    quad = quad_at((640, 360), 88)  # 63 x 88 pixels
-    expected = quad + np.array([[-6.3, -6.3], [6.3, -6.3], [6.3, 6.3], [-6.3, 6.3]], np.float32)
-    np.testing.assert_allclose(grown(quad[None], 0.1)[0], expected, atol=1e-3)
 
 
 def test_covered() -> None:

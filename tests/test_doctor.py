@@ -136,7 +136,7 @@ def test_without_any_library(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "Traceback" not in done.stdout + done.stderr
     assert "ok    python" in done.stdout
-    assert done.stdout.count("fail ") == 9
+    assert done.stdout.count("fail ") == 10
 
 
 def test_without_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,13 @@ from training.detection_frames import (
     DECK_COUNT,
     DECK_SEED,
     GROUPS,
+    MANY,
     Part,
     Shot,
     empty,
     photograph,
     photos,
     plain,
-    read_labels,
     simulated,
     table,
 )
@@ -36,6 +36,7 @@ from training.detection_scoring import NO_QUADS, Assignment, assign, corner_erro
 from training.detection_sheets import FOUND_BGR, IGNORED_BGR, TRUE_BGR, Sheets, caption, tile
 from training.evaluate import wilson
 from training.evaluate_detection import evaluate, heading, line, measure, rows
+from training.label_photos import read_labels
 from training.render import deck
 
 Floats = NDArray[np.float64]
@@ -284,7 +285,7 @@ def test_simulated_frames_show_what_no_training_sees(data: Path) -> None:
     unseen, grounds = set(face_paths(data, held=True)), set(ground_paths(data, held=True))
     for group, part in zip(GROUPS, simulated(data, 90), strict=True):
         drawn = [cast("partial[Shot]", job).args for job in part.jobs]
-        assert part.max_cards == (1 if part.name.endswith("one card") else 20)
+        assert part.max_cards == (1 if part.name.endswith("one card") else MANY)
         assert {len(faces) for _, _, faces, _, _ in drawn} == set(range(group.cards[0], group.cards[1] + 1))
         paths = [face for _, _, faces, _, _ in drawn for face in faces if isinstance(face, Path)]
         games = [path.parent.name.split("-")[0] for path in paths]
@@ -304,7 +305,7 @@ def test_more_frames_begin_with_the_same(data: Path) -> None:
 def test_every_ground_is_looked_at_plain_and_as_a_table(data: Path) -> None:
     for part in empty(data):
         assert {cast("partial[Shot]", job).args[0].stem for job in part.jobs} == {f"Wood{n}" for n in range(60)}
-        assert (len(part.jobs), part.max_cards) == (60, 20)
+        assert (len(part.jobs), part.max_cards) == (60, MANY)
 
 
 def test_grounds_without_cards_count_what_is_found_on_them(tmp_path: Path) -> None:

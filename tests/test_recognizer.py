@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 from pictures import card_picture, photo
 from PIL import Image
 
-from cardrec import Card, CardrecError, Catalog, CatalogMismatchError, DeviceUnavailable, InputError, Recognizer
-from cardrec.detect import ContourDetector
+from cardrec import (
+    Card,
+    CardrecError,
+    Catalog,
+    CatalogMismatchError,
+    DeviceUnavailable,
+    Embedder,
+    InputError,
+    Recognizer,
+)
+from cardrec.detect import OutlineDetector
 from cardrec.image import load
 from cardrec.rectify import simd_tier as image_tier
 from cardrec.samples import Sample, read_samples
@@ -147,7 +156,7 @@ def test_tiny_frames_hold_no_card(tiny: Recognizer, shape: tuple[int, ...]) -> N
 
 
 def test_own_outlines_are_taken_as_they_are(tiny: Recognizer, c3: NDArray[np.uint8]) -> None:
-    quad = ContourDetector().detect(load(c3), max_cards=1)[0].corners_px
+    quad = OutlineDetector().detect(load(c3), max_cards=1)[0].corners_px
     result = tiny.identify(c3, quads=[quad, quad.tolist()], max_cards=1)
     assert names(result.cards) == ["c3", "c3"] and np.array_equal(result.cards[0].corners_px, quad)
     assert tiny.identify(c3, quads=np.empty((0, 4, 2))).cards == ()
@@ -176,6 +185,27 @@ def test_bad_outlines_are_refused(tiny: Recognizer, c3: NDArray[np.uint8], quads
 def test_outlines_beyond_the_frame_are_read_with_its_edge(tiny: Recognizer, c3: NDArray[np.uint8]) -> None:
     outside = np.array([[[-50, -50], [5000, -50], [5000, 5000], [-50, 5000]]], np.float32)
     assert len(tiny.identify(c3, quads=outside).cards) == 1
+
+
+def on_its_side(card: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture of a card in landscape: another card's face, squeezed to lie within its long sides."""
+    return cv2.resize(card, (352, 252), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_card_in_landscape(tmp_path: Path, turns: int) -> None:
+    faces = {f"c{seed}": on_its_side(card_picture(seed)) for seed in (1, 3, 5)}
+    path, empty_meta = tmp_path / "wide.cardrec", dict[str, object]()
+    with Embedder() as embedder:
+        Catalog.build(path, [(name, face, empty_meta) for name, face in faces.items()], encoder=embedder)
+    frame = np.rot90(photo([np.rot90(faces["c3"], -1)]), turns).copy()
+    with Recognizer(path) as recognizer:
+        (card,) = recognizer.identify(frame).cards
+        assert card.matches[0].card_id == "c3"
+        own = np.roll(card.corners_px, -1, axis=0)  # from the print's own top left, as callers have it
+        (given,) = recognizer.identify(frame, quads=own[None]).cards
+    assert given.matches[0] == card.matches[0]
+    assert np.array_equal(given.corners_px, own)
 
 
 def test_where_limits_the_candidates(tiny: Recognizer, c3: NDArray[np.uint8]) -> None:

@@ -6,7 +6,6 @@ fixed, and those of a part are its own: a frame is the same for every detector, 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from cardrec.image import Frame, load
 from training.data import read_rgb
 from training.detection_data import face_paths, ground_paths
 from training.detection_scoring import NO_QUADS
+from training.label_photos import Label
 from training.render import CardSpec, deck, render
 from training.simulate import Level, simulate_frame
 
@@ -34,8 +34,8 @@ COUNTED = ("whole", "cut", "covered")
 FOUND_SIMULATED, FOUND_PHOTO = 0.9, 0.85
 """IoU from which a card is found; labels set by eye are off by a few pixels."""
 
-MANY = 20
-"""``max_cards`` where a frame may show several."""
+MANY = 50
+"""``max_cards`` where a frame may show several; one of the photos shows 40."""
 
 DECK_COUNT, DECK_SEED = 600, 2026
 """Rendered cards; the seed is of no other use, so that no training sees these."""
@@ -93,6 +93,7 @@ GROUPS = (
     Group("hard, one card", "hard", (1, 1), 72),
     Group("hard, several", "hard", (2, 8), 73),
     Group("page", "page", (5, 9), 74),
+    Group("two pages", "page", (10, 18), 75),
 )
 
 
@@ -131,7 +132,7 @@ def photograph(
     return Shot(f"{group.name} {number}", load(shot.pixels), shot.quads_px, ("whole",) * len(shot.quads_px))
 
 
-def photos(folder: Path, labels: Mapping[str, Sequence[tuple[Corners, str]]]) -> list[Part]:
+def photos(folder: Path, labels: Mapping[str, Sequence[Label]]) -> list[Part]:
     """The photos that have labels, by what their names start with (`webcam-000.jpg` is of `webcam`)."""
     names = groupby(sorted(labels), key=lambda name: name.split("-")[0])
     return [
@@ -140,21 +141,10 @@ def photos(folder: Path, labels: Mapping[str, Sequence[tuple[Corners, str]]]) ->
     ]
 
 
-def photo(path: Path, labels: Sequence[tuple[Corners, str]]) -> Shot:
+def photo(path: Path, labels: Sequence[Label]) -> Shot:
     """A photo with its labels."""
-    quads = np.stack([corners for corners, _ in labels]) if labels else NO_QUADS
-    return Shot(path.stem, load(path), quads, tuple(visible for _, visible in labels))
-
-
-def read_labels(path: Path) -> dict[str, list[tuple[Corners, str]]]:
-    """Corners and `visible` of the cards of each photo, by file name; an empty list for a photo without cards."""
-    labels: dict[str, list[tuple[Corners, str]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for name, *corners, visible in list(csv.reader(file))[1:]:
-            cards = labels.setdefault(name, [])
-            if visible != "none":
-                cards.append((np.array(corners, np.float32).reshape(4, 2), visible))
-    return labels
+    quads = np.stack([label.corners_px for label in labels]) if labels else NO_QUADS
+    return Shot(path.stem, load(path), quads, tuple(label.visible for label in labels))
 
 
 def empty(data: Path) -> list[Part]:

@@ -69,7 +69,7 @@ def wilson(hits: float, count: float) -> tuple[float, float]:
     z, share = 1.96, hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return centre - half, centre + half
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def best_of_faces(similarity: Floats, faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats, Floats]:

@@ -25,15 +25,15 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from cardrec.detect import ContourDetector, Detector
-from training.detection_frames import COUNTED, Job, Part, Shot, empty, photos, read_labels, simulated
+from cardrec.detect import Detector, OutlineDetector
+from training.detection_frames import COUNTED, Job, Part, Shot, empty, photos, simulated
 from training.detection_scoring import NO_QUADS, Assignment, Quads, Summary, assign, summarise
 from training.detection_sheets import Sheets
+from training.label_photos import LABELS, read_labels
 
 Runner: TypeAlias = Callable[[Callable[[Job], Shot], Sequence[Job]], Iterable[Shot]]
 """`map`, here or in other processes."""
 
-LABELS = Path(__file__).with_name("labels") / "photos.csv"
 PARTS = ("simulated", "photos", "empty")
 BATCH = 48
 """Frames made, all by all processes, before they are measured, so that nothing runs beside what is timed."""
@@ -54,7 +54,7 @@ class Measured:
 
 def default_detector(min_score: float | None) -> Detector:
     """What `Recognizer` uses unless told otherwise."""
-    return ContourDetector() if min_score is None else ContourDetector(min_score=min_score)
+    return OutlineDetector() if min_score is None else OutlineDetector(min_score=min_score)
 
 
 def run(job: Job) -> Shot:

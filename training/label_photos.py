@@ -139,7 +139,7 @@ def load_rgb(path: Path) -> Pixels:
 def snapped(pixels: Pixels, corners: Corners, reach: float = REACH, sides: str = SIDES) -> Corners:
     """Each of the sides named moved to the strongest straight edge within ``reach`` of the card's width."""
     width = float(side_lengths(corners[None])[0, ::2].mean())
-    fitted = refine(pixels, corners[None], reach * width)[0][0]
+    fitted = refine(pixels, corners[None], reach * width)[0]
     moved = np.array([[side in sides] for side in SIDES])
     starts, ends = np.where(moved, fitted, corners), np.where(moved, fitted[NEXT], corners[NEXT])
     lines = np.cross(_homogeneous(starts), _homogeneous(ends))
