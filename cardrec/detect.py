@@ -77,7 +77,7 @@ class OutlineDetector:
     Args:
         min_score: detections below it are left out.
         networks: folder of networks as `training/export_outlines.py` writes them; None is the bundled one.
-        threads: threads of the networks; 0: all cores.
+        threads: threads of each network; 0: all cores, which pays for none of them on their own.
 
     Raises:
         ModelError: the folder does not hold such networks.

@@ -111,7 +111,7 @@ class Recognizer:
         backend: ``auto`` or ``onnx``.
         top_k: matches to report for each card.
         max_cards: cards to look for in each frame.
-        threads: threads of the networks; 0: all cores.
+        threads: threads of the encoder; 0: all cores.
         color: what arrays hold; OpenCV and Picamera2 give BGR, cameras also NV12 and I420 (see `cardrec.image.load`).
         detector: what finds the outlines; None is `OutlineDetector`.
 
@@ -149,7 +149,7 @@ class Recognizer:
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
             numbers = self._catalog.calibration or self._encoder.model.calibration
             self._calibration = Calibration.from_numbers(numbers)
-            self._detector: Detector = OutlineDetector(threads=threads) if detector is None else detector
+            self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:
             self.close()
             raise

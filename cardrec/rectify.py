@@ -10,7 +10,6 @@ then converted to RGB (BT.601, limited range; the formula stands in `csrc/image/
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +72,7 @@ def rectify(frame: Frame, quads_px: ArrayLike, out: NDArray[np.uint8]) -> None:
 def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
     """Stretches the whole frame to RGB bytes: what ``rectify`` gives for its corners, with the mean taken exactly.
 
-    A picture that is wider than high shows a card in landscape, which is turned a quarter clockwise first: a detector
+    A picture that is wider than high shows a card in landscape, which is turned a quarter clockwise: a detector
     sees a card's long and short sides, not how its print lies.
 
     Args:
@@ -84,8 +83,10 @@ def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
         InputError: an ``out`` of another kind. Nothing has been written then.
     """
     _check_out(out, (_side(out), _side(out), 3))
+    resize(frame, out)
     width, height = frame.size_wh
-    resize(_turned(frame) if width > height else frame, out)
+    if width > height:
+        out[:] = np.rot90(out, -1).copy()
 
 
 def resize(frame: Frame, out: NDArray[np.uint8]) -> None:
@@ -106,13 +107,6 @@ def resize(frame: Frame, out: NDArray[np.uint8]) -> None:
             _image.resize_yuv(frame.pixels, *frame.chroma, out)
     except ValueError as error:  # CARDREC_SIMD is wrong
         raise InputError(str(error)) from error
-
-
-def _turned(frame: Frame) -> Frame:
-    """The frame as it is seen when turned a quarter clockwise; nothing is copied."""
-    u, v = frame.chroma or (None, None)
-    chroma = None if u is None or v is None else (np.rot90(u, -1), np.rot90(v, -1))
-    return replace(frame, pixels=np.rot90(frame.pixels, -1), chroma=chroma)
 
 
 def simd_tier() -> str:
