@@ -86,7 +86,9 @@ def whole(frame: Frame, out: NDArray[np.uint8]) -> None:
     resize(frame, out)
     width, height = frame.size_wh
     if width > height:
-        out[:] = np.rot90(out, -1).copy()
+        import cv2
+
+        out[:] = cv2.rotate(out, cv2.ROTATE_90_CLOCKWISE)
 
 
 def resize(frame: Frame, out: NDArray[np.uint8]) -> None:
