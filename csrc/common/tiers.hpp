@@ -41,4 +41,12 @@ const Kernels& best_table(const Kernels* const (&tables)[size], const std::strin
     return *best;
 }
 
+// best_table, but the table of the empty name is chosen once, not for every call.
+template <const auto& tables>
+const auto& find_table(const std::string& name) {
+    if (!name.empty()) return best_table(tables, name);
+    static const auto& chosen = best_table(tables, name);
+    return chosen;
+}
+
 }  // namespace cardrec

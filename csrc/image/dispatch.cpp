@@ -26,10 +26,6 @@ const Kernels* const kTables[] = {
 
 std::vector<const Kernels*> available_tiers() { return available(kTables); }
 
-const Kernels& find_tier(const std::string& name) {
-    if (!name.empty()) return best_table(kTables, name);
-    static const Kernels& chosen = best_table(kTables, name);
-    return chosen;
-}
+const Kernels& find_tier(const std::string& name) { return find_table<kTables>(name); }
 
 }  // namespace cardrec
