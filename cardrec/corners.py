@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import tilt_and_taper
+from cardrec.quads import UNIT_SQUARE, tilt_and_taper
 
 __all__ = ["CHANNELS", "CROP_SIDE", "INNER", "decode", "projected", "surroundings"]
 
@@ -29,10 +29,9 @@ _SHAPE_COUNTS = 30.0
 """By how much the logarithm of the tilt that an outline would need (its cosine) counts against which corner is first: a
 card that lies flat outweighs 20 in log odds, one tilted by 44 degrees along its longer side nothing."""
 
-_UNIT = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
 _SHARE = 1 / (1 + 2 * MARGIN)
 
-INNER = (_UNIT + MARGIN) * _SHARE
+INNER = (UNIT_SQUARE + MARGIN) * _SHARE
 """Where the outline's corners lie in the crop, the crop being the unit square."""
 
 
@@ -53,7 +52,7 @@ def projected(quads: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
 
 def surroundings(quads: NDArray[Any]) -> NDArray[np.float32]:
     """The quads with their margins: what the crops show, (n, 4, 2)."""
-    wide = np.broadcast_to(_UNIT * (1 + 2 * MARGIN) - MARGIN, (len(quads), 4, 2))
+    wide = np.broadcast_to(UNIT_SQUARE * (1 + 2 * MARGIN) - MARGIN, (len(quads), 4, 2))
     return projected(quads, wide).astype(np.float32)
 
 

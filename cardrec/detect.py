@@ -8,6 +8,7 @@ full frame, to a fraction of a pixel (`cardrec/refine.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,12 +147,10 @@ class OutlineDetector:
 
     def _sides(self, frame: Frame, copy: Frame, quads: NDArray[np.float32]) -> NDArray[np.float32]:
         """The outlines with each side where the third network sees it; of large ones in the copy, as with the crops."""
-        coarse = np.sqrt(areas(quads)) > _COARSE_SIZE
         placed = quads.copy()
-        for source, per_pixel, of in ((copy, _scale(copy, frame), coarse), (frame, np.ones(2, np.float32), ~coarse)):
-            if of.any():
-                near = quads[of] / per_pixel
-                placed[of] = sides.decode(near, self._place_sides(strips_of(source, near))) * per_pixel
+        for source, scale, of in _sources(frame, copy, coarse=np.sqrt(areas(quads)) > _COARSE_SIZE):
+            near = quads[of] / scale
+            placed[of] = sides.decode(near, self._place_sides(strips_of(source, near))) * scale
         return np.where(sound(placed)[:, None, None], placed, quads)
 
 
@@ -179,12 +178,18 @@ def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np
     """What lies in the quads (n, 4, 2): large ones from the copy, which costs less, small ones from the frame."""
     crops = np.empty((len(around), corners.CROP_SIDE, corners.CROP_SIDE, 3), np.uint8)
     coarse = side_lengths(around).max(axis=1) > _COARSE * corners.CROP_SIDE
-    for source, quads, of in ((copy, around / _scale(copy, frame), coarse), (frame, around, ~coarse)):
-        if of.any():
-            cut = np.empty((int(of.sum()), *crops.shape[1:]), np.uint8)
-            rectify(source, quads[of], cut)
-            crops[of] = cut
+    for source, scale, of in _sources(frame, copy, coarse=coarse):
+        cut = np.empty((int(of.sum()), *crops.shape[1:]), np.uint8)
+        rectify(source, around[of] / scale, cut)
+        crops[of] = cut
     return crops
+
+
+def _sources(frame: Frame, copy: Frame, *, coarse: NDArray[np.bool_]) -> Iterator[tuple[Frame, Any, NDArray[np.bool_]]]:
+    """Where to read outlines, the scale from there to the frame, and which ones (n,): coarse ones in the copy."""
+    for source, of in ((copy, coarse), (frame, ~coarse)):
+        if of.any():
+            yield source, _scale(source, frame), of
 
 
 def strips_of(frame: Frame, quads: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -16,8 +16,10 @@ __all__ = [
     "BEYOND",
     "CARD_WH_MM",
     "NEXT",
+    "UNIT_SQUARE",
     "areas",
     "covered",
+    "crossings",
     "iou",
     "moved",
     "ordered",
@@ -41,6 +43,9 @@ along its longer side, 1.18 of them, a card still covers 0.4 of another at 0.6 *
 
 _MOST_SLANTED = 6.0
 """Longest side by shortest: 2 for a card tilted by 45 degrees and near."""
+
+UNIT_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+"""Corners as every quad has them: clockwise from the top left."""
 
 NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
 """Corners one, two and three further round: np.roll takes five times as long on so little."""
@@ -91,6 +96,15 @@ def areas(quads: Array) -> Array:
     """(n,) areas of convex quads."""
     first, second = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
     return np.asarray(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2)
+
+
+def crossings(starts: Array, steps: Array) -> NDArray[np.float32]:
+    """Where the line of each side, through a point (n, 4, 2) along a step, meets that of the side before: (n, 4, 2)."""
+    before, before_steps = starts[:, BEFORE], steps[:, BEFORE]
+    gap = starts - before
+    determinant = before_steps[..., 0] * steps[..., 1] - before_steps[..., 1] * steps[..., 0]
+    part = (gap[..., 0] * steps[..., 1] - gap[..., 1] * steps[..., 0]) / np.where(determinant == 0, 1e-6, determinant)
+    return np.asarray(before + before_steps * part[..., None], np.float32)
 
 
 def covered(quad: Array, other: Array) -> float:

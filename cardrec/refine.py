@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import BEFORE, NEXT, areas
+from cardrec.quads import NEXT, areas, crossings
 
 __all__ = ["refine"]
 
@@ -44,8 +44,8 @@ def refine(pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach_px: floa
         reach = np.maximum(_REACH * np.sqrt(areas(given)), _LEAST_REACH_PX).astype(np.float32)
         if reach_px is not None:
             reach[:] = reach_px
-        near, _ = _fit(pixels, given, reach, outward=_OUTWARD)
-        fitted, _ = _fit(pixels, near, reach * np.float32(0.25), outward=0.0)
+        near = _fit(pixels, given, reach, outward=_OUTWARD)
+        fitted = _fit(pixels, near, reach * np.float32(0.25), outward=0.0)
         moved = np.abs(fitted - given).max(axis=(1, 2))
         done.append(np.where((moved < 3 * reach)[:, None, None], fitted, given))
     return np.concatenate(done)
@@ -53,7 +53,7 @@ def refine(pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach_px: floa
 
 def _fit(
     pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach: NDArray[np.float32], outward: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> NDArray[np.float32]:
     """One pass; ``outward`` favours the outer of two edges, for a card's border is an edge on both its sides."""
     starts = quads
     steps = quads[:, NEXT] - quads
@@ -69,8 +69,7 @@ def _fit(
     best = offsets[:, chosen].reshape(2, len(quads), 4, 1).astype(np.float32) * reach[:, None, None]
     ends = starts + steps * np.float32(_LAST) + normals * best[1]
     starts = starts + steps * np.float32(_FIRST) + normals * best[0]
-    coherent = np.abs(sums[np.arange(len(sums)), :-1, chosen]).sum(axis=1)
-    return _corners(starts, ends - starts), coherent.reshape(-1, 4)
+    return crossings(starts, ends - starts)
 
 
 def _strips(pixels: NDArray[np.uint8], starts: Any, steps: Any, normals: Any, reach: Any) -> NDArray[np.float32]:
@@ -101,12 +100,3 @@ def _all_lines() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         (weights.reshape(-1, len(ends)) / ALONG).astype(np.float32),
         (np.array(ends, np.float32).T / ((ACROSS - 1) / 2)).astype(np.float32),
     )
-
-
-def _corners(starts: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where each side's line meets the line of the side before it: (n, 4, 2)."""
-    before, before_steps = starts[:, BEFORE], steps[:, BEFORE]
-    gap = starts - before
-    determinant = before_steps[..., 0] * steps[..., 1] - before_steps[..., 1] * steps[..., 0]
-    part = (gap[..., 0] * steps[..., 1] - gap[..., 1] * steps[..., 0]) / np.where(determinant == 0, 1e-6, determinant)
-    return np.asarray(before + before_steps * part[..., None], np.float32)

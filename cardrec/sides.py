@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import BEFORE, NEXT, areas
+from cardrec.quads import NEXT, areas, crossings
 
 __all__ = ["ACROSS", "ALONG", "PLACES", "REACH", "corners_of", "decode", "points", "side_positions"]
 
@@ -71,11 +71,7 @@ def corners_of(quads: NDArray[np.float32], ends: NDArray[np.float32]) -> NDArray
     starts, steps, normals, reach = _frame(quads)
     moved = starts + steps * _FIRST + normals * reach * ends[..., :1]
     along = starts + steps * _LAST + normals * reach * ends[..., 1:] - moved
-    before, before_along = moved[:, BEFORE], along[:, BEFORE]
-    gap = moved - before
-    determinant = before_along[..., 0] * along[..., 1] - before_along[..., 1] * along[..., 0]
-    part = (gap[..., 0] * along[..., 1] - gap[..., 1] * along[..., 0]) / np.where(determinant == 0, 1e-6, determinant)
-    return np.asarray(before + before_along * part[..., None], np.float32)
+    return crossings(moved, along)
 
 
 def _frame(quads: NDArray[np.float32]) -> tuple[Any, Any, Any, Any]:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec import image
-from cardrec.quads import BEFORE, NEXT, side_lengths
+from cardrec.quads import BEFORE, NEXT, crossings, side_lengths
 from cardrec.refine import refine
 from training.label_views import SHEET_COLUMNS, Corners, Pixels, close_ups, in_photo, on_card, save, tiled, with_ruler
 
@@ -142,13 +142,7 @@ def snapped(pixels: Pixels, corners: Corners, reach: float = REACH, sides: str =
     fitted = refine(pixels, corners[None], reach * width)[0]
     moved = np.array([[side in sides] for side in SIDES])
     starts, ends = np.where(moved, fitted, corners), np.where(moved, fitted[NEXT], corners[NEXT])
-    lines = np.cross(_homogeneous(starts), _homogeneous(ends))
-    meeting = np.cross(lines[BEFORE], lines)
-    return np.asarray(meeting[:, :2] / meeting[:, 2:], np.float32)
-
-
-def _homogeneous(points: Corners) -> NDArray[np.float64]:
-    return np.pad(points.astype(np.float64), ((0, 0), (0, 1)), constant_values=1.0)
+    return np.asarray(crossings(starts[None].astype(np.float64), (ends - starts)[None].astype(np.float64))[0])
 
 
 def show(folder: Path, name: str, labels: list[Label], out: Path) -> None:

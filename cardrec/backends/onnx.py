@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cardrec.errors import DeviceError, DeviceTimeout, ModelError
 from cardrec.model import Model
+from cardrec.network import open_session
 from cardrec.rectify import INPUT_SIZE
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class OnnxEncoder:
 
     def __init__(self, model: Model, *, threads: int = 0) -> None:
         self.model = model
-        self._session = _open_session(model, threads)
+        self._session = open_session(model.network, threads)
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         if (
             len(taken) != 1
@@ -127,17 +128,3 @@ class OnnxEncoder:
 
     def close(self) -> None:
         """Nothing to release but memory, which goes with the object."""
-
-
-def _open_session(model: Model, threads: int) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # Spinning threads would take the cores from the caller's other work between two frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(model.network), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise ModelError(f"{model.network} can't be loaded by ONNX Runtime: {error}") from error
