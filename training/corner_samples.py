@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cardrec.corners import CROP_SIDE, INNER, projected, surroundings
 from cardrec.image import Frame
-from cardrec.quads import iou, side_lengths
+from cardrec.quads import UNIT_SQUARE, iou, side_lengths
 from cardrec.rectify import check_quads, rectify
 from training.outline_targets import LEAST_SIDE_PX, LEAST_VISIBLE
 
@@ -47,8 +47,7 @@ class Crop:
 def disturbed(quad: Floats, rng: np.random.Generator, spreads: tuple[float, float] = SPREADS) -> Floats:
     """An outline as a network might give it: moved, turned, scaled and bent."""
     spread = np.exp(rng.uniform(*np.log(spreads)))
-    common = INNER * 0 + rng.normal(0, spread, 2)
-    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) + common + rng.normal(0, spread, (4, 2)) * 0.7
+    corners = UNIT_SQUARE + rng.normal(0, spread, 2) + rng.normal(0, spread, (4, 2)) * 0.7
     corners = 0.5 + (corners - 0.5) * (1 + rng.normal(0, spread, 2))
     return np.asarray(projected(quad[None], corners[None])[0], np.float32)
 
@@ -95,8 +94,7 @@ def _crop(pixels: Picture, proposal: Floats, quads: Floats, visible: Floats) -> 
 
 def _corrections(around: Floats, quad: Floats) -> tuple[Floats, int]:
     """The card's corners in the crop, from the one nearest to the outline's first, and which of them is its own."""
-    unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
-    to_unit = cv2.getPerspectiveTransform(around, unit)
+    to_unit = cv2.getPerspectiveTransform(around, UNIT_SQUARE.astype(np.float32))
     corners = cv2.perspectiveTransform(quad[None].astype(np.float32), to_unit)[0]
     ways = [np.roll(corners, -start, axis=0) for start in range(4)]
     start = int(np.argmin([np.abs(way - INNER).sum() for way in ways]))

@@ -37,12 +37,17 @@ class CardImage:
     pixels: Picture
 
 
-def read_rgb(path: Path) -> Picture:
-    """The image as (H, W, 3) uint8 RGB; ValueError names the file where it can't be decoded."""
+def read_bgr(path: Path) -> Picture:
+    """The image as (H, W, 3) uint8 BGR; ValueError names the file where it can't be decoded."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError(f"{path} is not a readable image")
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    return np.asarray(bgr, np.uint8)
+
+
+def read_rgb(path: Path) -> Picture:
+    """The same as RGB."""
+    return np.ascontiguousarray(read_bgr(path)[:, :, ::-1])
 
 
 def same_faces(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

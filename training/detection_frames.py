@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.image import Frame, load
-from training.data import read_rgb
+from training.data import read_bgr, read_rgb
 from training.detection_data import face_paths, ground_paths
 from training.detection_scoring import NO_QUADS
 from training.label_photos import Label
@@ -126,7 +126,7 @@ def photograph(
 ) -> Shot:
     """Simulates a frame, 1280x720."""
     cards = [render(face) if isinstance(face, CardSpec) else read_rgb(face) for face in faces]
-    background = None if ground is None else _read_bgr(ground)
+    background = None if ground is None else read_bgr(ground)
     rng = np.random.default_rng([group.seed, number, 1])
     shot = simulate_frame(cards, rng=rng, level=group.level, background=background, max_turn_deg=max_turn_deg)
     return Shot(f"{group.name} {number}", load(shot.pixels), shot.quads_px, ("whole",) * len(shot.quads_px))
@@ -164,9 +164,5 @@ def plain(path: Path) -> Shot:
 def table(path: Path, number: int) -> Shot:
     """A bad photo of a table of this, 1280x720."""
     rng = np.random.default_rng([TABLE_SEED, number])
-    shot = simulate_frame([], rng=rng, level="hard", background=_read_bgr(path))
+    shot = simulate_frame([], rng=rng, level="hard", background=read_bgr(path))
     return Shot(f"table {path.stem}", load(shot.pixels), NO_QUADS, ())
-
-
-def _read_bgr(path: Path) -> Picture:
-    return np.ascontiguousarray(read_rgb(path)[:, :, ::-1])

@@ -37,15 +37,15 @@ def arguments(description: str | None, steps: int) -> argparse.ArgumentParser:
     return parser
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine to a hundredth."""
-    return LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+def warm_cosine(step: int, steps: int, *, warm_up: int, highest: float, last: float) -> float:
+    """Learning rate: linear warm-up, then half a cosine."""
+    cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+    return min(1.0, (step + 1) / warm_up) * (last + (highest - last) * cosine)
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, step: int) -> None:
-    """Moves the averaged weights towards the trained ones, faster at first; running statistics are copied."""
-    decay = min(AVERAGE, (step + 1) / (step + 20))
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Moves the averaged weights towards the trained ones; running statistics are copied."""
     for kept, new in zip(average.parameters(), model.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
     for kept, new in zip(average.buffers(), model.buffers(), strict=True):
@@ -77,13 +77,15 @@ def fit(model: nn.Module, batches: Dataset[Any], losses: Losses, options: argpar
         log = csv.writer(file)
         for step, (pictures, *wanted) in enumerate(loader):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, options.steps)
+                group["lr"] = warm_cosine(
+                    step, options.steps, warm_up=WARM_UP, highest=LEARNING_RATE, last=LEARNING_RATE / 100
+                )
             parts = losses(model(pictures), *wanted)
             optimiser.zero_grad(set_to_none=True)
             torch.stack([weight * value for weight, value in parts.values()]).sum().backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), MOST_GRADIENT)
             optimiser.step()
-            update_average(average, model, step)
+            update_average(average, model, min(AVERAGE, (step + 1) / (step + 20)))
             for part, (_, value) in parts.items():
                 seen.setdefault(part, []).append(value.item())
             if step == 0:

@@ -1,10 +1,10 @@
 """Draws the frames that the outline network is trained on, and keeps them as JPEG with their outlines.
 
-    python -m training.outline_frames OUT --data DATA --count 30000 --seed 1
+    python -m training.outline_frames OUT --data DATA --count 30000 [--first 0]
 
 Wider than the levels that detection is measured at: cards of every size and turn, bordered anew, on textures,
 photographs, enlarged art and ground of their own colour, in rows, heaps and pages, among other things. One file
-`frames-0000.npz` for each thousand.
+`frames-000000.npz` for each thousand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import read_rgb
+from training.data import read_bgr, read_rgb
 from training.detection_data import face_paths, ground_paths
 from training.render import CardSpec, deck, render
 from training.simulate import SimulatedFrame, procedural_background, simulate_frame
@@ -121,7 +121,7 @@ def _ground(
     """BGR: a texture or photograph, enlarged art as on a playing mat, the cards' own colour; None: drawn anew."""
     kind = rng.random()
     if kind < 0.45:
-        return np.ascontiguousarray(read_rgb(grounds[int(rng.integers(len(grounds)))])[:, :, ::-1])
+        return read_bgr(grounds[int(rng.integers(len(grounds)))])
     if kind < 0.6:
         return _art(read_rgb(faces[int(rng.integers(len(faces)))]), size_wh)
     if kind < 0.72 and cards:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.outlines import CHANNELS, SHAPE, SIZE_PX, cell_centres, encode
+from cardrec.quads import UNIT_SQUARE, side_lengths
 
 Floats = NDArray[np.float32]
 
@@ -21,7 +22,6 @@ LEAST_VISIBLE = 0.7
 they are not."""
 LEAST_SIDE_PX = 8.0
 """Nor of smaller ones."""
-_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ def targets(quads: Floats, visible: Floats, grid_hw: tuple[int, int]) -> Targets
     made.counts[:] = 1
     for quad, seen in zip(quads, visible, strict=True):
         heat = _bell(quad, centres)
-        sides = np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)
-        if seen < LEAST_VISIBLE or sides.min() < LEAST_SIDE_PX or heat.max() <= 0:
+        if seen < LEAST_VISIBLE or side_lengths(quad[None]).min() < LEAST_SIDE_PX or heat.max() <= 0:
             made.counts[heat > 0] = 0
             continue
         heat /= heat.max()
@@ -63,7 +62,7 @@ def targets(quads: Floats, visible: Floats, grid_hw: tuple[int, int]) -> Targets
 
 def _bell(quad: Floats, centres: NDArray[np.complex64]) -> Floats:
     """Height of a bell around the card's centre, seen in perspective, at each cell; 0 outside the card."""
-    to_square = cv2.getPerspectiveTransform(quad.astype(np.float32), _SQUARE).astype(np.float32)
+    to_square = cv2.getPerspectiveTransform(quad.astype(np.float32), UNIT_SQUARE.astype(np.float32)).astype(np.float32)
     x, y = centres.real, centres.imag
     u, v, w = (row[0] * x + row[1] * y + row[2] for row in to_square)
     u, v = u / w - np.float32(0.5), v / w - np.float32(0.5)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.augment import clean, photo
 from training.data import CardImage, load_source, split
+from training.fitting import update_average, warm_cosine
 from training.losses import CosFace, map_regression
 from training.model import CardEncoder
 from training.render import deck, render
@@ -79,18 +79,7 @@ def between(ends: list[float], progress: float) -> float:
 
 def learning_rate(stage: dict[str, Any], step: int, warm_up: int) -> float:
     """Linear warm-up, then half a cosine from ``lr`` to ``lr_end``."""
-    start = min(1.0, (step + 1) / warm_up)
-    cosine = 0.5 + 0.5 * math.cos(math.pi * step / stage["steps"])
-    return float(start * (stage["lr_end"] + (stage["lr"] - stage["lr_end"]) * cosine))
-
-
-@torch.no_grad()
-def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Moves the averaged weights towards the trained ones; running statistics are copied."""
-    for kept, new in zip(average.parameters(), model.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
-    for kept, new in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(new)
+    return warm_cosine(step, stage["steps"], warm_up=warm_up, highest=stage["lr"], last=stage["lr_end"])
 
 
 @torch.no_grad()

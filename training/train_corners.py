@@ -24,7 +24,7 @@ from training.fitting import arguments, fit
 from training.outline_frames import StoredFrames
 from training.outline_model import CornerNet
 from training.outline_targets import LEAST_VISIBLE
-from training.train_outlines import SIZE_CHANCES, SIZES_WH, part_of, recoloured
+from training.train_outlines import closer_part
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
@@ -66,11 +66,9 @@ class Batches(Dataset[Arrays]):
 
     def _crops(self, rng: np.random.Generator) -> list[Crop]:
         """Those of one frame, twice as large as the outline network sees it."""
-        frame = self.frames[int(rng.integers(len(self.frames)))]
-        wide, high = SIZES_WH[int(rng.choice(len(SIZES_WH), p=SIZE_CHANCES))]
-        picture, quads, visible = part_of(frame.pixels, frame.quads_px, frame.visible, (2 * wide, 2 * high), rng)
-        picture = recoloured(picture, rng)
-        small = np.asarray(cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA), np.uint8)
+        picture, quads, visible = closer_part(self.frames, rng)
+        size_wh = picture.shape[1] // 2, picture.shape[0] // 2
+        small = np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
         proposed, _ = propose(self._look(small), LEAST_SCORE, 30)
         own = [from_any_corner(disturbed(quad, rng), rng) for quad in quads[visible >= LEAST_VISIBLE]]
         outlines = np.concatenate([proposed * 2, np.array(own, np.float32).reshape(-1, 4, 2)])

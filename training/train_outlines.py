@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cardrec.outlines import CELL_PX
+from cardrec.quads import covered
 from training.fitting import arguments, fit
 from training.outline_frames import StoredFrames
 from training.outline_model import OutlineNet
@@ -61,6 +62,14 @@ class Batches(Dataset[tuple[Picture, Floats, Floats, Floats, Floats]]):
         picture, quads, visible = part_of(frame.pixels, frame.quads_px, frame.visible, size_wh, rng)
         wanted = targets(quads, visible, (size_wh[1] // CELL_PX, size_wh[0] // CELL_PX))
         return recoloured(picture, rng), wanted.heat, wanted.counts, wanted.outline, wanted.weight
+
+
+def closer_part(frames: StoredFrames, rng: np.random.Generator) -> tuple[Picture, Floats, Floats]:
+    """A part of any frame, twice as large, as the later networks see it; its cards, and what is seen of them."""
+    frame = frames[int(rng.integers(len(frames)))]
+    wide, high = SIZES_WH[int(rng.choice(len(SIZES_WH), p=SIZE_CHANCES))]
+    picture, quads, visible = part_of(frame.pixels, frame.quads_px, frame.visible, (2 * wide, 2 * high), rng)
+    return recoloured(picture, rng), quads, visible
 
 
 def part_of(
@@ -117,8 +126,7 @@ def within(quads: Floats, size_wh: tuple[int, int]) -> Floats:
     """(n,) share of each quad that lies in the frame."""
     width, height = size_wh
     border = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    shared = [cv2.intersectConvexConvex(quad.astype(np.float32), border)[0] / cv2.contourArea(quad) for quad in quads]
-    return np.asarray(shared, np.float32)
+    return np.array([covered(quad, border) for quad in quads], np.float32)
 
 
 def recoloured(picture: Picture, rng: np.random.Generator) -> Picture:

@@ -23,7 +23,7 @@ from training.fitting import arguments, fit
 from training.outline_frames import StoredFrames
 from training.outline_model import SideNet
 from training.outline_targets import LEAST_SIDE_PX, LEAST_VISIBLE
-from training.train_outlines import SIZE_CHANCES, SIZES_WH, part_of, recoloured
+from training.train_outlines import closer_part
 
 Floats = NDArray[np.float32]
 
@@ -56,10 +56,7 @@ class Batches(Dataset[tuple[NDArray[np.uint8], Floats]]):
 
     def _add(self, strips: list[NDArray[np.uint8]], positions: list[Floats], rng: np.random.Generator) -> None:
         """Those of a few cards of one frame."""
-        frame = self.frames[int(rng.integers(len(self.frames)))]
-        wide, high = SIZES_WH[int(rng.choice(len(SIZES_WH), p=SIZE_CHANCES))]
-        picture, quads, visible = part_of(frame.pixels, frame.quads_px, frame.visible, (2 * wide, 2 * high), rng)
-        picture = recoloured(picture, rng)
+        picture, quads, visible = closer_part(self.frames, rng)
         large = side_lengths(quads).min(axis=1) >= 2 * LEAST_SIDE_PX
         for card in rng.permutation(np.flatnonzero((visible >= LEAST_VISIBLE) & large))[:PER_FRAME]:
             near = disturbed(quads[card], rng, SPREADS)[None]
