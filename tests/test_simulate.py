@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from training import simulate_scene
 from training.simulate import SimulatedFrame, procedural_background, simulate_crop, simulate_frame
 from training.simulate_background import BACKGROUND_KINDS
 from training.simulate_levels import LEVELS, Level, Look
 from training.simulate_objects import LARGEST_COVER, cover_edge, hand_behind
-from training.simulate_scene import lay_out
+from training.simulate_scene import Camera, aim, lay_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -228,6 +229,36 @@ def test_crop_without_corner_error_is_the_card() -> None:
 def test_bad_arguments(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         simulate_frame(**{"cards": [plain()], "rng": rng(), **arguments})
+
+
+def test_a_camera_that_comes_too_near_is_tilted_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for a camera's place does not settle for about one in 5,000 rows of cards, and may end among them."""
+    table = np.asarray([(-150.0, -90.0), (150.0, -90.0), (150.0, 90.0), (-150.0, 90.0)])
+    tilts_deg: list[float] = []
+    framed = simulate_scene._framed
+
+    def at_first_too_near(points: Any, intrinsic: Any, rotation: Any, **rest: Any) -> Camera:
+        tilts_deg.append(float(np.rad2deg(np.arccos(rotation[2, 2]))))
+        if len(tilts_deg) < 3:
+            return Camera(intrinsic @ np.column_stack([rotation, (0.0, 0.0, 10.0)]))
+        return framed(points, intrinsic, rotation, **rest)
+
+    monkeypatch.setattr(simulate_scene, "_framed", at_first_too_near)
+    camera = aim(table, rng(), size_wh=(640, 360), tilt_deg=40.0, roll_deg=0.0, fill=0.9)
+    assert camera.sees(table, nearest=0.1)
+    np.testing.assert_allclose(tilts_deg, (40.0, 20.0, 10.0), rtol=1e-6)
+
+
+def test_other_things_show_pictures_where_there_are_any() -> None:
+    look = replace(FLAWLESS, clutter=1.0)
+    pure = np.full((400, 400, 3), (255, 0, 255), np.uint8)
+    shares = []
+    for pictures in ((), (pure,)):
+        frames = [simulate_frame([], rng=rng(s), level=look, background=BLACK, pictures=pictures) for s in range(8)]
+        magenta = [(f.pixels[..., (0, 2)] > 200).all(axis=2) & (f.pixels[..., 1] < 60) for f in frames]
+        shares.append(float(np.mean(magenta)))
+    assert shares[0] < 0.005
+    assert shares[1] > 0.02
 
 
 def test_unknown_background() -> None:

@@ -60,9 +60,11 @@ def draw_frame(seed: int, faces: list[Path], grounds: list[Path]) -> DetectionFr
     size_wh = SIZES_WH[int(rng.choice(len(SIZES_WH), p=(0.45, 0.15, 0.15, 0.15, 0.1)))]
     look, count = _look(rng)
     cards = [_restyled(_face(faces, rng), rng) for _ in range(count)]
-    shot = simulate_frame(
-        cards, rng=rng, level=look, size_wh=size_wh, background=_ground(cards, faces, grounds, size_wh, rng)
+    ground = _ground(cards, faces, grounds, size_wh, rng)
+    pictures = (
+        [_art(_face(faces, rng)), read_rgb(grounds[int(rng.integers(len(grounds)))])] if rng.random() < 0.5 else []
     )
+    shot = simulate_frame(cards, rng=rng, level=look, size_wh=size_wh, background=ground, pictures=pictures)
     return DetectionFrame(shot.pixels, shot.quads_px, _visible(shot))
 
 
@@ -70,11 +72,11 @@ def _look(rng: np.random.Generator) -> tuple[Look, int]:
     """How it is photographed, and how many cards."""
     kind = rng.random()
     if kind < 0.2:
-        page = replace(LEVELS["page"], fill=(0.6, 1.0), turn_deg=25.0, tilt_deg=(0.0, 35.0), clutter=0.2)
-        return page, int(rng.integers(3, 10) if rng.random() < 0.6 else rng.integers(10, 19))
+        page = replace(LEVELS["page"], fill=(0.6, 1.0), turn_deg=180.0, tilt_deg=(0.0, 35.0), clutter=0.2)
+        return page, int(rng.integers(3, 10) if rng.random() < 0.5 else rng.integers(10, 19))
     level: Level = "easy" if rng.random() < 0.35 else "hard"
     look = replace(LEVELS[level], tilt_deg=(0.0, 45.0), turn_deg=180.0, clutter=0.35, rows=0.35)
-    look = replace(look, hold=0.25, cover=0.3, sleeve=0.25)
+    look = replace(look, hold=0.25, cover=0.3, sleeve=0.35)
     if kind < 0.3:
         return replace(look, clutter=0.8), 0
     if kind < 0.65:
@@ -101,10 +103,15 @@ def _specs() -> list[CardSpec]:
 
 
 def _restyled(card: Picture, rng: np.random.Generator) -> Picture:
-    """Most cards get a border of their own: games differ in it, and the border is what an outline rests on."""
-    if rng.random() < 0.4:
+    """Most cards get a border of their own, some lose theirs: games differ in it, and outlines rest on it."""
+    kind = rng.random()
+    if kind < 0.3:
         return card
     height, width = card.shape[:2]
+    if kind < 0.45:
+        cut = round(width * rng.uniform(0.05, 0.12))
+        inner = card[cut : height - cut, cut : width - cut]
+        return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     rim = max(2, round(width * rng.uniform(0.015, 0.075)))
     colour = np.asarray(BORDERS_RGB[int(rng.choice(len(BORDERS_RGB), p=BORDER_CHANCES))]) + rng.uniform(-20, 20, 3)
     framed = np.empty_like(card)
@@ -123,17 +130,17 @@ def _ground(
     if kind < 0.45:
         return read_bgr(grounds[int(rng.integers(len(grounds)))])
     if kind < 0.6:
-        return _art(read_rgb(faces[int(rng.integers(len(faces)))]), size_wh)
+        art = _art(read_rgb(faces[int(rng.integers(len(faces)))]))[:, :, ::-1]
+        return np.asarray(cv2.resize(art, size_wh, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     if kind < 0.72 and cards:
         return _like_the_border(cards[0], size_wh, rng)
     return None
 
 
-def _art(card: Picture, size_wh: tuple[int, int]) -> Picture:
+def _art(card: Picture) -> Picture:
     """The upper middle of a card, where its picture is, without the frame around it."""
     height, width = card.shape[:2]
-    art = card[int(height * 0.18) : int(height * 0.45), int(width * 0.16) : int(width * 0.84)]
-    return np.asarray(cv2.resize(art[:, :, ::-1], size_wh, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return card[int(height * 0.18) : int(height * 0.45), int(width * 0.16) : int(width * 0.84)]
 
 
 def _like_the_border(card: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> Picture:

@@ -97,6 +97,7 @@ def simulate_frame(
     size_wh: tuple[int, int] = (1280, 720),
     background: Picture | None = None,
     max_turn_deg: float | None = None,
+    pictures: Sequence[Picture] = (),
 ) -> SimulatedFrame:
     """Photographs cards on a table or in a binder page.
 
@@ -108,6 +109,7 @@ def simulate_frame(
         background: (h, w, 3) uint8 BGR. A picture is cropped to the frame; one below a third of the frame's size is
             tiled over the table as a texture. Drawn at random where None.
         max_turn_deg: largest in-plane turn to either side; the level's own (15, 30, 8) where None.
+        pictures: (h, w, 3) uint8 RGB, which some of the other things on the table show.
 
     Raises:
         ValueError: an unknown level, a card or background that is not (h, w, 3) uint8, a frame below 32 pixels, more
@@ -117,7 +119,7 @@ def simulate_frame(
     if max_turn_deg is not None:
         look = replace(look, turn_deg=max_turn_deg)
     _check(cards, look, size_wh, background)
-    scene = _arrange(cards, rng, look=look, size_wh=size_wh)
+    scene = _arrange(cards, rng, look=look, size_wh=size_wh, pictures=pictures)
     canvas = _table_top(background, scene.camera, size_wh, rng)
     gloss = _paint(canvas, cards, scene, look, rng)
     pixels = expose(canvas, gloss, look, rng, card_px=CARD_HEIGHT_MM * scene.scale())
@@ -197,7 +199,14 @@ def _finishes(count: int, look: Look, rng: np.random.Generator, *, lift_mm: floa
     return [replace(base, sheen=rng.uniform(0.15, 0.7) if rng.random() < look.sheen else 0.0) for _ in range(count)]
 
 
-def _arrange(cards: Sequence[Picture], rng: np.random.Generator, *, look: Look, size_wh: tuple[int, int]) -> _Scene:
+def _arrange(
+    cards: Sequence[Picture],
+    rng: np.random.Generator,
+    *,
+    look: Look,
+    size_wh: tuple[int, int],
+    pictures: Sequence[Picture],
+) -> _Scene:
     """Lays the cards out and aims the camera at them."""
     held = len(cards) == 1 and rng.random() < look.hold
     finishes = _finishes(len(cards), look, rng, lift_mm=rng.uniform(4, 14) if held else rng.uniform(0.2, 1.2))
@@ -216,7 +225,7 @@ def _arrange(cards: Sequence[Picture], rng: np.random.Generator, *, look: Look, 
     else:
         placements = lay_out(sizes_mm, rng, aspect=aspect, turn_deg=look.turn_deg, overlap=overlap, gap_mm=gap_mm)
         points = np.concatenate([p.corners_mm for p in placements] or [np.asarray([(-90.0, -60.0), (90.0, 60.0)])])
-    things = lay_clutter(points, rng) if rng.random() < look.clutter else []
+    things = lay_clutter(points, rng, pictures) if rng.random() < look.clutter else []
     smallest, largest = look.fill
     smallest = max(smallest, min(smallest * np.sqrt(len(cards)), 0.8 * largest))  # several cards would become tiny
     camera = aim(

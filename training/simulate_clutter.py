@@ -5,7 +5,7 @@ Each is a flat picture with a size in millimetres; `training/simulate.py` lays t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeAlias
 
@@ -25,15 +25,25 @@ Thing: TypeAlias = tuple[Picture, tuple[float, float]]
 
 PX_PER_MM = 2.0
 MOST_THINGS = 4
+PICTURED = 0.4
+"""Share of the things that show a picture, where there are any."""
 
 
-def lay_clutter(points_mm: NDArray[np.float64], rng: np.random.Generator) -> list[tuple[Picture, Placement]]:
-    """Up to four things around and under the points (n, 2) of what the photo is of, the lowest first."""
+def lay_clutter(
+    points_mm: NDArray[np.float64], rng: np.random.Generator, pictures: Sequence[Picture] = ()
+) -> list[tuple[Picture, Placement]]:
+    """Up to four things around and under the points (n, 2) of what the photo is of, the lowest first.
+
+    Some of them show one of the ``pictures`` (h, w, 3) RGB, in proportions that no card has.
+    """
     low, high = points_mm.min(axis=0), points_mm.max(axis=0)
     middle, reach = (low + high) / 2, (high - low) * 0.7 + 60.0
     things: list[tuple[Picture, Placement]] = []
     for _ in range(int(rng.integers(1, MOST_THINGS + 1))):
-        picture, size_mm = _THINGS[int(rng.integers(len(_THINGS)))](rng)
+        if pictures and rng.random() < PICTURED:
+            picture, size_mm = _print(pictures[int(rng.integers(len(pictures)))], rng)
+        else:
+            picture, size_mm = _THINGS[int(rng.integers(len(_THINGS)))](rng)
         centre = middle + rng.uniform(-1.0, 1.0, 2) * reach
         things.append((picture, place(0, size_mm, centre, rng.uniform(-180.0, 180.0))))
     return things
@@ -83,6 +93,23 @@ def _phone(rng: np.random.Generator) -> Thing:
     else:
         _box(picture, (0.08, 0.04, 0.45, 0.2), _colour(rng, 5, 90))
     return picture, size_mm
+
+
+def _print(picture: Picture, rng: np.random.Generator) -> Thing:
+    """A phone, box, album or booster with a part of a picture on it: longer than a card, or squarer."""
+    width = rng.uniform(50, 90) if rng.random() < 0.7 else rng.uniform(90, 200)
+    aspect = rng.uniform(0.4, 0.58) if rng.random() < 0.65 else rng.uniform(0.88, 1.0)
+    size_mm = width, width / aspect
+    thing = _blank(size_mm, _colour(rng))
+    height, across = thing.shape[:2]
+    scale = min(picture.shape[0] / height, picture.shape[1] / across) * rng.uniform(0.6, 1.0)
+    part_hw = np.maximum(np.floor(np.asarray((height, across)) * scale), 1).astype(int)
+    top, left = rng.integers(np.asarray(picture.shape[:2]) - part_hw + 1)
+    part = picture[top : top + part_hw[0], left : left + part_hw[1]]
+    rim = int(rng.uniform(0.0, 5.0) * PX_PER_MM) if rng.random() < 0.7 else 0
+    inner_wh = across - 2 * rim, height - 2 * rim
+    thing[rim : height - rim, rim : across - rim] = cv2.resize(part, inner_wh, interpolation=cv2.INTER_AREA)
+    return thing, size_mm
 
 
 def _book(rng: np.random.Generator) -> Thing:

@@ -71,10 +71,10 @@ class Camera:
         seen = np.hstack([points_mm, height, np.ones((len(points_mm), 1))]) @ self.projection.T
         return np.asarray(seen[:, :2] / seen[:, 2:], dtype=np.float64)
 
-    def sees(self, points_mm: NDArray[np.float64]) -> bool:
-        """Whether all of the points (n, 2) on the table lie before it, none nearer than half of the table's middle."""
+    def sees(self, points_mm: NDArray[np.float64], nearest: float = 0.5) -> bool:
+        """Whether all of the points (n, 2) on the table lie before it, none nearer than that share of the middle."""
         depths = points_mm @ self.projection[2, :2] + self.projection[2, 3]
-        return bool((depths > 0.5 * self.projection[2, 3]).all())
+        return bool((depths > nearest * abs(self.projection[2, 3])).all())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,8 +247,26 @@ def aim(
     frame = np.asarray(size_wh, dtype=np.float64)
     focal_px = float(rng.uniform(*FOCAL_SHARE) * frame.max())
     intrinsic = np.asarray([(focal_px, 0, frame[0] / 2), (0, focal_px, frame[1] / 2), (0, 0, 1)])
-    rotation = _rotation(np.deg2rad(tilt_deg), rng.uniform(0, 2 * np.pi), np.deg2rad(roll_deg))
-    anchor = rng.uniform(0.08, 0.92, 2)
+    direction, anchor = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.92, 2)
+    while True:
+        rotation = _rotation(np.deg2rad(tilt_deg), direction, np.deg2rad(roll_deg))
+        camera = _framed(points_mm, intrinsic, rotation, frame=frame, anchor=anchor, fill=fill)
+        if camera.sees(points_mm, nearest=0.1):
+            return camera
+        tilt_deg /= 2  # no camera that near can be tilted so far and see all of it
+
+
+def _framed(
+    points_mm: NDArray[np.float64],
+    intrinsic: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    *,
+    frame: NDArray[np.float64],
+    anchor: NDArray[np.float64],
+    fill: float,
+) -> Camera:
+    """The camera of that make and turn that sees the points at that size, at that share of the space around them."""
+    focal_px = float(intrinsic[0, 0])
     depth = focal_px * float(np.ptp(points_mm, axis=0).max()) / (fill * frame.min()) * 1.5
     shift = np.zeros(2)
     for _ in range(60):
