@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import cv2
@@ -76,7 +77,8 @@ def test_training_export_and_use(stored: Path, tmp_path: Path, monkeypatch: pyte
     run(export_outlines, str(tmp_path), "--out", str(tmp_path))
     run(train_corners, *common, "--outlines", str(tmp_path / "outlines.onnx"))
     run(train_sides, *common)
-    run(export_outlines, str(tmp_path), "--out", str(tmp_path))
+    run(export_outlines, str(tmp_path), "--out", str(tmp_path), "--calibrate", str(stored))
+    assert "integers" in json.loads((tmp_path / "detector.json").read_text())["networks"]["outlines.onnx"]
     for name in ("outlines", "corners", "sides"):
         with (tmp_path / f"{name}.csv").open() as file:
             assert next(csv.reader(file))[0] == "step"

@@ -1,9 +1,10 @@
 """Exports the detector's networks to ONNX, and checks that ONNX Runtime says what PyTorch does.
 
-    python -m training.export_outlines RUN --out cardrec/data/detector --trained-on "..."
+    python -m training.export_outlines RUN --out cardrec/data/detector --calibrate FRAMES --trained-on "..."
 
 RUN holds `outlines.pt` and, once they are trained, `corners.pt` and `sides.pt`. The graphs take uint8 RGB pictures (n,
-H, W, 3), the first of any size in multiples of 16; the normalisation is in them.
+H, W, 3), the first of any size in multiples of 16; the normalisation is in them. With FRAMES, a folder that
+`training.outline_frames` wrote, the first network is given in integers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 
 from cardrec.corners import CROP_SIDE
 from cardrec.sides import ACROSS, ALONG
+from training.outline_frames import StoredFrames
 from training.outline_model import CornerNet, OutlineNet, SideNet
+from training.quantise_outlines import quantise
 
 OPSET = 17
 TOLERANCE = 5e-4
@@ -71,13 +74,18 @@ def written(
         raise SystemExit(f"{path} differs from PyTorch by {difference:.2g}, more than {TOLERANCE:g}")
     parameters = sum(weight.numel() for weight in net.parameters())
     print(f"{path}: {parameters} parameters, differs from PyTorch by at most {difference:.2g}")
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "parameters": parameters}
+    return {"sha256": _digest(path), "parameters": parameters}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder with outlines.pt, corners.pt, sides.pt")
     parser.add_argument("--out", type=Path, required=True, help="folder for the networks and detector.json")
+    parser.add_argument("--calibrate", type=Path, metavar="FRAMES", help="frames for the ranges of the integers")
     parser.add_argument("--trained-on", default="", help="what detector.json says of the training")
     options = parser.parse_args()
 
@@ -85,6 +93,10 @@ def main() -> None:
     path = options.out / "outlines.onnx"
     frames = {1: "height", 2: "width"}
     about = {path.name: written(OutlineNet(), options.run / "outlines.pt", path, free=frames, shapes=FRAMES)}
+    if options.calibrate:
+        shift = quantise(path, StoredFrames(options.calibrate))
+        print(f"{path}: in integers its outlines move by {shift:.2g} of a card's size")
+        about[path.name] |= {"sha256": _digest(path), "integers": f"8 bits, weights 7; outlines move by {shift:.2g}"}
     for name, net, shapes in (("corners", CornerNet(), CROPS), ("sides", SideNet(), STRIPS)):
         if (options.run / f"{name}.pt").exists():
             path = options.out / f"{name}.onnx"
