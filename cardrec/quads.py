@@ -26,7 +26,7 @@ __all__ = [
     "same_card",
     "side_lengths",
     "sound",
-    "tilt_and_taper",
+    "straightness",
 ]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
@@ -49,6 +49,8 @@ UNIT_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
 
 NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
 """Corners one, two and three further round: np.roll takes five times as long on so little."""
+
+_TURNS = (np.arange(4) + np.arange(4)[:, None]) % 4
 
 
 def ordered(quads: Array) -> Array:
@@ -73,12 +75,11 @@ def side_lengths(quads: Array) -> Array:
     return np.asarray(np.hypot(step[..., 0], step[..., 1]))
 
 
-def tilt_and_taper(quads: Array) -> tuple[Array, Array]:
-    """How a card would have to lie to look like this, for ordered quads.
+def straightness(quads: Array) -> Array:
+    """(n,) how straight from above a card would have to be seen to look like this: 1, or the tilt's cosine.
 
-    Returns:
-        The ratio of the singular values of the affine map from a 63 x 88 card to the quad: 1 seen from straight above,
-        cos(tilt) when tilted, whatever the axis. And the larger ratio of opposite sides: the perspective.
+    The ratio of the singular values of the affine map from a 63 x 88 card to the quad, whose first side is a short one;
+    the axis of the tilt does not matter.
     """
     top, right = quads[:, 1] - quads[:, 0], quads[:, 2] - quads[:, 1]
     bottom, left = quads[:, 2] - quads[:, 3], quads[:, 3] - quads[:, 0]
@@ -86,10 +87,7 @@ def tilt_and_taper(quads: Array) -> tuple[Array, Array]:
     squares, product = (across * across).sum(axis=1), (across * down).sum(axis=1)
     other = (down * down).sum(axis=1)
     mean, spread = (squares + other) / 2, np.hypot((squares - other) / 2, product)
-    ratio = np.sqrt(np.maximum(mean - spread, 0) / (mean + spread + 1e-9))
-    sides = np.maximum(side_lengths(quads), 1e-6)
-    taper = np.maximum(sides[:, :2] / sides[:, 2:], sides[:, 2:] / sides[:, :2]).max(axis=1)
-    return ratio, taper
+    return np.asarray(np.sqrt(np.maximum(mean - spread, 0) / (mean + spread + 1e-9)))
 
 
 def areas(quads: Array) -> Array:
@@ -126,8 +124,8 @@ def iou(quad: Array, other: Array) -> float:
 
 def moved(quads: Array, others: Array) -> NDArray[np.floating[Any]]:
     """(n,) how far corners have moved, at most, as a share of the square root of the area; whichever comes first."""
-    ways = [np.abs(quads - others[:, (np.arange(4) + start) % 4]).max(axis=(1, 2)) for start in range(4)]
-    return np.asarray(np.min(ways, axis=0) / np.sqrt(np.maximum(areas(quads), 1e-6)))
+    away = np.abs(quads[:, None] - others[:, _TURNS]).max(axis=(2, 3)).min(axis=1)
+    return np.asarray(away / np.sqrt(np.maximum(areas(quads), 1e-6)))
 
 
 def same_card(quad: Array, other: Array) -> bool:

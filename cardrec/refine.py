@@ -21,7 +21,6 @@ ALONG, ACROSS = 16, 17
 
 _FIRST, _LAST = 0.08, 0.92  # the part of a side that is sampled: rounded corners (3 of 63 mm) are left out
 _AT_ONCE = 256  # quads: OpenCV samples at most 32,767 rows, and a quad takes 64
-_OUTWARD = 0.15  # how much more an edge one reach further out counts
 _REACH = 0.006  # of the square root of a card's area: how far a side may move
 _LEAST_REACH_PX = 1.0
 _CLIP = 48.0  # grey levels; stronger steps count as this much, so that a few of them do not outweigh a long weak edge
@@ -44,17 +43,15 @@ def refine(pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach_px: floa
         reach = np.maximum(_REACH * np.sqrt(areas(given)), _LEAST_REACH_PX).astype(np.float32)
         if reach_px is not None:
             reach[:] = reach_px
-        near = _fit(pixels, given, reach, outward=_OUTWARD)
-        fitted = _fit(pixels, near, reach * np.float32(0.25), outward=0.0)
+        near = _fit(pixels, given, reach)
+        fitted = _fit(pixels, near, reach * np.float32(0.25))
         moved = np.abs(fitted - given).max(axis=(1, 2))
         done.append(np.where((moved < 3 * reach)[:, None, None], fitted, given))
     return np.concatenate(done)
 
 
-def _fit(
-    pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach: NDArray[np.float32], outward: float
-) -> NDArray[np.float32]:
-    """One pass; ``outward`` favours the outer of two edges, for a card's border is an edge on both its sides."""
+def _fit(pixels: NDArray[np.uint8], quads: NDArray[np.float32], reach: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One pass."""
     starts = quads
     steps = quads[:, NEXT] - quads
     lengths = np.sqrt((steps * steps).sum(axis=2, keepdims=True)) + np.float32(1e-6)
@@ -64,8 +61,7 @@ def _fit(
     either = 0.5 * np.abs(gradients).sum(axis=1, keepdims=True)  # counts too, for the ground may change along a side
     # One small product a side: BLAS would start threads for a single large one, which costs more than it saves.
     sums = np.matmul(np.concatenate([gradients, either], axis=1), lines)
-    strength = np.abs(sums).sum(axis=1) * (1 + outward * offsets.mean(axis=0))
-    chosen = strength.argmax(axis=1)
+    chosen = np.abs(sums).sum(axis=1).argmax(axis=1)
     best = offsets[:, chosen].reshape(2, len(quads), 4, 1).astype(np.float32) * reach[:, None, None]
     ends = starts + steps * np.float32(_LAST) + normals * best[1]
     starts = starts + steps * np.float32(_FIRST) + normals * best[0]

@@ -2,7 +2,8 @@
 
 A strip shows one side lengthwise, with as much of the outside as of the inside. For each of a few places along it the
 network gives the chance that the side crosses there, for each place across; of all straight lines from one end of the
-strip to the other, the likeliest is taken. Four lines meet in four corners.
+strip to the other, the likeliest is taken, a line near the middle being likelier than one that only just is in the
+strip: a sleeve's rim and a pocket's seam are sides, too. Four lines meet in four corners.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ REACH = 0.08
 
 _FIRST, _LAST = 0.05, 0.95  # the part of a side that a strip shows: rounded corners (3 of 63 mm) are left out
 _STEEPEST = 10  # places across by which a side may be further in at one end than at the other
+_SPREAD = 0.3  # standard deviation, in reaches, of where sides are expected: around the outline that was given
 _FLOOR = 0.03  # chance that a place's answer is worth nothing, for a finger may cover it
 
 
@@ -45,8 +47,8 @@ def decode(quads: NDArray[np.float32], said: NDArray[np.float32]) -> NDArray[np.
     """Outlines (n, 4, 2), of what the network says (n * 4, PLACES, ACROSS) of the strips of these."""
     chances = np.exp(said - said.max(axis=2, keepdims=True))
     chances /= chances.sum(axis=2, keepdims=True)
-    lines, ends = _all_lines()
-    best = (np.log(chances + np.float32(_FLOOR)).reshape(len(said), -1) @ lines).argmax(axis=1)
+    lines, ends, expected = _all_lines()
+    best = (np.log(chances + np.float32(_FLOOR)).reshape(len(said), -1) @ lines + expected).argmax(axis=1)
     return corners_of(quads, ends[best].reshape(-1, 4, 2))
 
 
@@ -83,14 +85,14 @@ def _frame(quads: NDArray[np.float32]) -> tuple[Any, Any, Any, Any]:
 
 
 @cache
-def _all_lines() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Each column sums a strip's answers along one line; and how far in its ends are, in reaches."""
-    at = np.arange(2 * ACROSS - 1) / 2
-    first, last = (each.ravel() for each in np.meshgrid(at, at, indexing="ij"))
+def _all_lines() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Each column sums a strip's answers along one line; how far in the ends are, in reaches; what the place counts."""
+    first, last = (each.ravel() for each in np.meshgrid(np.arange(ACROSS), np.arange(ACROSS), indexing="ij"))
     kept = np.abs(first - last) <= _STEEPEST
     first, last = first[kept], last[kept]
     along = ((np.arange(PLACES) + 0.5) / PLACES)[:, None]
     crossing = first * (1 - along) + last * along
     weights = np.maximum(0, 1 - np.abs(crossing[:, None] - np.arange(ACROSS)[:, None]))
     ends = (np.stack([first, last], axis=1) + 0.5) * (2 / ACROSS) - 1
-    return weights.reshape(PLACES * ACROSS, -1).astype(np.float32), ends.astype(np.float32)
+    expected = -0.5 * np.square(ends / _SPREAD).sum(axis=1)
+    return weights.reshape(PLACES * ACROSS, -1).astype(np.float32), ends.astype(np.float32), expected.astype(np.float32)

@@ -96,19 +96,18 @@ class CornerNet(nn.Module):
 class SideNet(nn.Module):
     """uint8 strips (n, 16, 32, 3) to float32 (n, 8, 32): what `cardrec/sides.py` decodes."""
 
-    def __init__(self, widths: tuple[int, int, int] = (12, 20, 28)) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 32)) -> None:
         super().__init__()
         first, second, third = widths
         self.features = nn.Sequential(
             step(3, first, stride=1),
             step(first, second, stride=(2, 1)),
             Block(second, kernel=(3, 7)),
-            step(second, third, stride=1),
             Block(third, kernel=(3, 9)),
             Block(third, kernel=(5, 9)),
             nn.Conv2d(third, 1, 1),
         )
 
     def forward(self, strips: Tensor) -> Tensor:
-        x = strips.permute(0, 3, 1, 2).to(self.features[6].weight.dtype) * (1 / 64) - 2.0
+        x = strips.permute(0, 3, 1, 2).to(self.features[5].weight.dtype) * (1 / 64) - 2.0
         return self.features(x)[:, 0]
