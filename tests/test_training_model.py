@@ -17,6 +17,7 @@ from cardrec.model import PREPROCESSING  # noqa: E402
 from training.export import Inference, check_agreement, describe, write_onnx  # noqa: E402
 from training.losses import CosFace, map_regression  # noqa: E402
 from training.model import GRID, CardEncoder  # noqa: E402
+from training.start import go_on_from  # noqa: E402
 from training.train import between, learning_rate  # noqa: E402
 
 
@@ -48,6 +49,25 @@ def test_exported_graph_agrees_with_torch(tmp_path: Path) -> None:
     assert check_agreement(encoder, network) < 2e-4
     details = describe(network, "test", 32, {})
     assert details["preprocessing"] == dict(PREPROCESSING) and len(details["fingerprint"]) == 32
+
+
+def test_an_encoder_goes_on_from_a_bundle(tmp_path: Path) -> None:
+    """It says what the bundle says, in evaluation and, on the pictures that it was given, in training."""
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4))
+    write_onnx(Inference(encoder), tmp_path / "model.onnx")
+    pixels = torch.randint(0, 256, (12, 128, 128, 3), dtype=torch.uint8)
+    other = CardEncoder(dimension=32, channels=4)
+    go_on_from(tmp_path, other, list(pixels.numpy()))
+    with torch.no_grad():
+        assert torch.allclose(other.eval()(pixels), encoder(pixels), atol=1e-4)
+        assert (other.train()(pixels) * encoder(pixels)).sum(dim=1).min() > 0.99
+
+
+def test_a_bundle_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    write_onnx(Inference(CardEncoder(dimension=32, channels=4).eval()), tmp_path / "model.onnx")
+    wider = CardEncoder(dimension=32, channels=4, backbone="efficientnet_lite1")
+    with pytest.raises(ValueError, match=r"no convolution|expected"):
+        go_on_from(tmp_path, wider, [np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_margin_raises_the_loss_and_proxies_are_found() -> None:

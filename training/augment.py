@@ -1,9 +1,9 @@
 """What a camera, a light and an imperfect outline do to a card: augmentation of single crops for training.
 
 `photo` imitates a rectified card in a photograph: outline error, something of the table at the rim, low resolution,
-blur, noise, exposure, white balance, uneven light, glare, a finger, JPEG. No mirror images and no turns: cards carry
-text, and the recognizer settles the orientation itself. `clean` is a catalog picture, up to scaling and a trace of
-colour.
+blur, noise, exposure, white balance, uneven light, a sleeve's haze, holographic sheen, glare, a finger, JPEG. No mirror
+images and no turns: cards carry text, and the recognizer settles the orientation itself. `clean` is a catalog picture,
+up to scaling and a trace of colour.
 
 Evaluation uses `simulate.py`, a different model of a camera, on purpose.
 """
@@ -74,7 +74,7 @@ def blur(picture: Picture, rng: np.random.Generator) -> Picture:
 def tone(picture: Picture, rng: np.random.Generator, strength: float) -> Picture:
     """Exposure, contrast, gamma and white balance, as one look-up table a channel, then saturation."""
     level = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-    gain = np.exp(rng.normal(0, 0.25 * strength) + rng.normal(0, 0.08 * strength, 3))
+    gain = np.exp(rng.normal(-0.05, 0.35 * strength) + rng.normal(0, 0.08 * strength, 3))
     curve = np.clip(level * gain, 0, 1) ** np.exp(rng.normal(0, 0.2 * strength))
     curve = 0.5 + (curve - 0.5) * (1 - rng.uniform(0, 0.4 * strength)) + rng.normal(0, 0.06 * strength)
     lut = (np.clip(curve, 0, 1) * 255).astype(np.uint8)
@@ -127,6 +127,28 @@ def finger(picture: Picture, rng: np.random.Generator) -> Picture:
     )
 
 
+def haze(picture: Image32, rng: np.random.Generator) -> Image32:
+    """The veil that a sleeve or a pocket lays over a card: light added to the card's own, most seen on black."""
+    share = np.float32(rng.uniform(0.02, 0.25))
+    return picture * (1 - share) + share * np.float32(rng.uniform(150, 255))
+
+
+def sheen(size: int, rng: np.random.Generator) -> Image32:
+    """The rainbow bands of a holographic card, to add: (size, size, 3) float32 in levels."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    angle, bands, first = rng.uniform(0, 2 * np.pi), rng.uniform(1.0, 6.0), rng.uniform(0, 2 * np.pi)
+    phase = (x * np.cos(angle) + y * np.sin(angle)).astype(np.float32) * np.float32(bands * 2 * np.pi)
+    thirds = np.array([0.0, 2.1, 4.2], np.float32) + np.float32(first)
+    bright = np.exp(-((np.sin(phase * 0.35 + np.float32(first)) / rng.uniform(0.3, 1.0)) ** 2)).astype(np.float32)
+    return np.asarray((0.5 + 0.5 * np.cos(phase[:, :, None] + thirds)) * bright[:, :, None] * rng.uniform(15, 110))
+
+
+def blotches(size: int, rng: np.random.Generator) -> Image32:
+    """The coarse colour noise of a sensor in low light, to add: (size, size, 3) float32 in levels."""
+    coarse = rng.normal(0, rng.uniform(1, 14), (size // 5, size // 5, 3)).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
 @lru_cache(maxsize=2)
 def _noise_bank(size: int) -> NDArray[np.float32]:
     """Unit Gaussian noise to cut patches from: drawing it afresh would be half of the cost of a crop."""
@@ -166,9 +188,16 @@ def photo(card: Picture, size: int, rng: np.random.Generator, strength: float = 
         crop = blur(crop, rng)
     crop = tone(crop, rng, strength)
     if rng.random() < 0.85 * strength:
-        lit = crop.astype(np.float32) * light_field(size, rng)
+        lit = crop.astype(np.float32)
+        if rng.random() < 0.12:
+            lit += sheen(size, rng)
+        if rng.random() < 0.3:
+            lit = haze(lit, rng)
+        lit *= light_field(size, rng)
         if rng.random() < 0.4:
             lit += glare(size, rng)
+        if rng.random() < 0.25:
+            lit += blotches(size, rng)
         if rng.random() < 0.6:
             lit = sensor_noise(lit, rng)
         crop = np.clip(lit, 0, 255).astype(np.uint8)

@@ -2,8 +2,9 @@
 
     python -m training.train training/configs/first.toml --data DATA --out RUN [--threads N] [--resume]
 
-The loss is CosFace over all faces plus, as a warm start, the regression of a teacher's feature map of the clean card.
-Small pictures first, full size last. RUN receives `checkpoint.pt` (to resume from) and `log.csv`.
+The loss is CosFace over all faces. A config starts either from nothing, with a teacher whose feature maps of the clean
+cards are regressed, or from a bundle (`[start]`). Small pictures first, full size last. RUN receives `checkpoint.pt`
+(to resume from) and `log.csv`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from training.fitting import update_average, warm_cosine
 from training.losses import CosFace, map_regression
 from training.model import CardEncoder
 from training.render import deck, render
+from training.start import SAMPLE, go_on_from
 from training.teacher import first_proxies, targets
 
 
@@ -82,6 +84,11 @@ def learning_rate(stage: dict[str, Any], step: int, warm_up: int) -> float:
     return warm_cosine(step, stage["steps"], warm_up=warm_up, highest=stage["lr"], last=stage["lr_end"])
 
 
+def last_step(stage: dict[str, Any]) -> int:
+    """Where a stage ends: after all of its steps, or at its ``stop``, before the learning rate is at its end."""
+    return int(stage.get("stop", stage["steps"]))
+
+
 @torch.no_grad()
 def embed(model: torch.nn.Module, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Unit vectors (n, d) of equally sized RGB pictures, in evaluation mode."""
@@ -102,9 +109,9 @@ def quick_accuracy(model: torch.nn.Module, unseen: list[CardImage], size: int, c
 class Run:
     """What is trained: the encoder, its running average, the classifier, the optimiser; and how far it is."""
 
-    def __init__(self, config: dict[str, Any], proxies: Tensor, out: Path) -> None:
+    def __init__(self, config: dict[str, Any], model: CardEncoder, proxies: Tensor, out: Path) -> None:
         self.config, self.out = config, out
-        self.model = CardEncoder(**config["model"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model)
         self.head = CosFace(proxies)
         slow = {"params": list(self.head.parameters()), "factor": config["proxy_lr_factor"], "weight_decay": 0.0}
@@ -129,8 +136,14 @@ class Run:
             part.load_state_dict(state[name])
         self.stage, self.step, self.total = state["stage"], state["step"], state["total"]
 
-    def update(self, pixels: Tensor, label: Tensor, target: Tensor) -> dict[str, float]:
-        """One optimiser step on a batch; returns the losses and the share of the batch that found its own proxy."""
+    def update(self, pixels: Tensor, label: Tensor, target: Tensor | None) -> dict[str, float]:
+        """One optimiser step on a batch; returns the losses and the share of the batch that found its own proxy.
+
+        Args:
+            pixels: (n, S, S, 3) uint8.
+            label: (n,) classes.
+            target: the teacher's maps of the clean cards; None without a teacher.
+        """
         stage = self.config["stage"][self.stage]
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(stage, self.step, self.config["warm_up"])
@@ -139,8 +152,12 @@ class Run:
             maps = self.model.maps(pixels)
             embedding = self.model.embed(maps)
         loss_class, hit = self.head(embedding, label, stage["margin"])
-        loss_map = map_regression(maps, target)
-        loss = loss_class + between(stage["map_weight"], self.step / stage["steps"]) * loss_map
+        loss = loss_class
+        losses = {"class": loss_class.item(), "hit": hit.item()}
+        if target is not None:
+            loss_map = map_regression(maps, target)
+            loss = loss + between(stage["map_weight"], self.step / stage["steps"]) * loss_map
+            losses["map"] = loss_map.item()
         if not torch.isfinite(loss):
             where = f"stage {self.stage}, step {self.step}"
             raise FloatingPointError(f"the loss is {loss.item()} at {where}; lower the learning rate and resume")
@@ -152,25 +169,39 @@ class Run:
         self.step += 1
         self.total += 1
         update_average(self.average, self.model, min(stage["ema"], (1 + self.total) / (10 + self.total)))
-        return {"class": loss_class.item(), "map": loss_map.item(), "hit": hit.item()}
+        return losses
 
 
-def train_stage(run: Run, samples: Samples, teacher: NDArray[np.float16], unseen: list[CardImage]) -> None:
+def train_stage(run: Run, samples: Samples, teacher: NDArray[np.float16] | None, unseen: list[CardImage]) -> None:
     """Takes the stage that the run is in to its end."""
     config, stage = run.config, run.config["stage"][run.stage]
     loader = DataLoader(samples, config["batch"], num_workers=config["workers"], drop_last=True, prefetch_factor=4)
     begun, first = time.monotonic(), run.step
     with (run.out / "log.csv").open("a") as log:
         for pixels, label, image in loader:
-            losses = run.update(pixels, label, torch.from_numpy(teacher[image.numpy()]))
+            target = None if teacher is None else torch.from_numpy(teacher[image.numpy()])
+            losses = run.update(pixels, label, target)
             if run.step % 25 == 0:
                 rate = config["batch"] * (run.step - first) / (time.monotonic() - begun)
                 numbers = ",".join(f"{value:.4f}" for value in losses.values())
                 print(f"{run.stage},{run.step},{numbers},{rate:.1f}", file=log, flush=True)
-            if run.step % config["evaluate_every"] == 0 or run.step == stage["steps"]:
+            if run.step % config["evaluate_every"] == 0 or run.step == last_step(stage):
                 accuracy = quick_accuracy(run.average, unseen, stage["size"])
                 print(f"stage {run.stage} step {run.step}: {losses}, unseen top-1 {accuracy:.4f}", flush=True)
                 run.save()
+
+
+def start_from_bundle(
+    model: CardEncoder, bundle: Path, cards: list[CardImage], labels: list[int], config: dict[str, Any]
+) -> Tensor:
+    """Loads the bundle's weights; the proxies are its embeddings of the clean cards, their mean for each class."""
+    rng = np.random.default_rng(config["seed"])
+    stage = config["stage"][0]
+    sample = rng.permutation(len(cards))[:SAMPLE]
+    go_on_from(bundle, model, [photo(cards[i].pixels, stage["size"], rng) for i in sample])
+    vectors = torch.from_numpy(embed(model, [clean(card.pixels, stage["size"], rng) for card in cards]))
+    classes = torch.zeros(max(labels) + 1, vectors.shape[1])
+    return torch.nn.functional.normalize(classes.index_add_(0, torch.tensor(labels), vectors), dim=1)
 
 
 def main() -> None:
@@ -194,16 +225,23 @@ def main() -> None:
     faces = {face: number for number, face in enumerate(sorted({card.face for card in cards}))}
     labels = [faces[card.face] for card in cards]
     print(f"{len(cards)} pictures of {len(faces)} faces to train on, {len(unseen)} held out", flush=True)
-    network = options.data / config["teacher"]["network"]
-    teacher = targets([card.pixels for card in cards], network, options.out / "teacher.npy")
-
-    run = Run(config, first_proxies(teacher, labels, len(real), config["model"]["dimension"]), options.out)
+    model = CardEncoder(**config["model"])
+    teacher = None
+    if options.resume and "start" in config:
+        proxies = torch.zeros(len(faces), config["model"]["dimension"])  # the checkpoint has them
+    elif "start" in config:
+        proxies = start_from_bundle(model, Path(config["start"]["bundle"]), cards, labels, config)
+    else:
+        network = options.data / config["teacher"]["network"]
+        teacher = targets([card.pixels for card in cards], network, options.out / "teacher.npy")
+        proxies = first_proxies(teacher, labels, len(real), config["model"]["dimension"])
+    run = Run(config, model, proxies, options.out)
     if options.resume:
         run.load()
     for number, stage in enumerate(config["stage"][run.stage :], run.stage):
         if number != run.stage:
             run.stage, run.step = number, 0
-        first, last = run.step * config["batch"], stage["steps"] * config["batch"]
+        first, last = run.step * config["batch"], last_step(stage) * config["batch"]
         shown = cards if stage["rendered"] else real
         samples = Samples(shown, labels, stage, first=first, count=last, seed=config["seed"] + number)
         train_stage(run, samples, teacher, unseen)
