@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import NEXT, UNIT_SQUARE, straightness
+from cardrec.quads import NEXT, TURNS, UNIT_SQUARE, straightness
 
 __all__ = ["CHANNELS", "CROP_SIDE", "INNER", "decode", "projected", "surroundings"]
 
@@ -66,6 +66,6 @@ def decode(around: NDArray[Any], said: NDArray[np.float32]) -> tuple[NDArray[np.
     ways = said[:, 9:].astype(np.float64)
     straight = straightness(np.concatenate([outlines, outlines[:, NEXT]])).reshape(2, -1).T
     ways += np.tile(_SHAPE_COUNTS * np.log(np.maximum(straight, 1e-6)), 2)
-    order = (np.arange(4) + ways.argmax(axis=1)[:, None]) % 4
+    order = TURNS[ways.argmax(axis=1)]
     outlines = np.take_along_axis(outlines, order[:, :, None], axis=1)
     return outlines.astype(np.float32), 1 / (1 + np.exp(-said[:, 8].astype(np.float64)))

@@ -16,6 +16,7 @@ __all__ = [
     "BEYOND",
     "CARD_WH_MM",
     "NEXT",
+    "TURNS",
     "UNIT_SQUARE",
     "areas",
     "covered",
@@ -50,7 +51,8 @@ UNIT_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
 NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
 """Corners one, two and three further round: np.roll takes five times as long on so little."""
 
-_TURNS = (np.arange(4) + np.arange(4)[:, None]) % 4
+TURNS = (np.arange(4) + np.arange(4)[:, None]) % 4
+"""Row k: the corners from the k-th on."""
 
 
 def ordered(quads: Array) -> Array:
@@ -124,7 +126,7 @@ def iou(quad: Array, other: Array) -> float:
 
 def moved(quads: Array, others: Array) -> NDArray[np.floating[Any]]:
     """(n,) how far corners have moved, at most, as a share of the square root of the area; whichever comes first."""
-    away = np.abs(quads[:, None] - others[:, _TURNS]).max(axis=(2, 3)).min(axis=1)
+    away = np.abs(quads[:, None] - others[:, TURNS]).max(axis=(2, 3)).min(axis=1)
     return np.asarray(away / np.sqrt(np.maximum(areas(quads), 1e-6)))
 
 

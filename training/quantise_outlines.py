@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec.network import open_network
 from training.outline_frames import StoredFrames
 from training.train_outlines import Batches
 
@@ -70,8 +71,6 @@ def quantise(path: Path, frames: StoredFrames, *, seed: int = 0) -> float:
 
 def _shift(path: Path, other: Path, batches: Batches) -> float:
     """Mean difference of the two networks' outlines, over the cells that the training counts."""
-    from cardrec.network import open_network
-
     networks = [open_network(one, threads=0) for one in (path, other)]
     moved, counted = 0.0, 0.0
     for index in range(CALIBRATED, CALIBRATED + COMPARED):

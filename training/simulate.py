@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulate_background import procedural_background
+from training.simulate_background import cropped, procedural_background
 from training.simulate_camera import expose
 from training.simulate_clutter import lay_clutter
 from training.simulate_levels import LEVELS, Level, Look
@@ -245,7 +245,7 @@ def _table_top(
 ) -> Picture:
     """(H, W, 3) BGR: a picture cropped to the frame, or a texture lying on the table as the camera sees it."""
     if background is not None and 3 * background.shape[1] >= size_wh[0] and 3 * background.shape[0] >= size_wh[1]:
-        return _cropped(background, size_wh, rng)
+        return cropped(background, size_wh, rng)
     zoom = 1.0 if background is None else rng.uniform(1.0, 2.5)
     texture = procedural_background(size_wh, rng) if background is None else background
     middle = np.asarray(size_wh) / 2
@@ -257,17 +257,6 @@ def _table_top(
     offset = points_mm[0] - linear @ (np.asarray(texture.shape[1::-1]) / 2)
     warp = camera.table @ np.vstack([np.column_stack([linear, offset]), (0.0, 0.0, 1.0)])
     return np.asarray(cv2.warpPerspective(texture, warp, size_wh, borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8)
-
-
-def _cropped(picture: Picture, size_wh: tuple[int, int], rng: np.random.Generator) -> Picture:
-    """A random part of a picture, in the frame's shape, resized to it."""
-    height, width = picture.shape[:2]
-    scale = min(width / size_wh[0], height / size_wh[1]) * rng.uniform(0.8, 1.0)
-    crop_wh = max(int(size_wh[0] * scale), 1), max(int(size_wh[1] * scale), 1)
-    left, top = (int(rng.integers(have - need + 1)) for have, need in zip((width, height), crop_wh, strict=True))
-    crop = picture[top : top + crop_wh[1], left : left + crop_wh[0]]
-    smooth = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(crop, size_wh, interpolation=smooth), dtype=np.uint8)
 
 
 def _paint(

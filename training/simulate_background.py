@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BACKGROUND_KINDS", "fractal", "procedural_background"]
+__all__ = ["BACKGROUND_KINDS", "cropped", "fractal", "procedural_background"]
 
 Grey = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -31,6 +31,17 @@ DYES: tuple[tuple[int, int, int], ...] = (
     (48, 92, 30), (96, 44, 28), (32, 28, 130), (60, 56, 54), (28, 28, 30), (150, 150, 152),
     (205, 210, 214), (130, 96, 60), (90, 60, 100), (70, 120, 150), (36, 60, 92), (150, 120, 90),
 )  # fmt: skip
+
+
+def cropped(picture: Picture, size_wh: tuple[int, int], rng: np.random.Generator, *, smallest: float = 0.8) -> Picture:
+    """A random part of a picture, resized to that size; ``smallest`` is its least share of the largest that fits."""
+    height, width = picture.shape[:2]
+    scale = min(width / size_wh[0], height / size_wh[1]) * rng.uniform(smallest, 1.0)
+    crop_wh = max(int(size_wh[0] * scale), 1), max(int(size_wh[1] * scale), 1)
+    left, top = (int(rng.integers(have - need + 1)) for have, need in zip((width, height), crop_wh, strict=True))
+    crop = picture[top : top + crop_wh[1], left : left + crop_wh[0]]
+    smooth = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, size_wh, interpolation=smooth), dtype=np.uint8)
 
 
 def fractal(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.render import render_back
-from training.simulate_background import procedural_background
+from training.simulate_background import cropped, procedural_background
 from training.simulate_scene import Placement, place
 
 __all__ = ["lay_clutter"]
@@ -102,13 +102,9 @@ def _print(picture: Picture, rng: np.random.Generator) -> Thing:
     size_mm = width, width / aspect
     thing = _blank(size_mm, _colour(rng))
     height, across = thing.shape[:2]
-    scale = min(picture.shape[0] / height, picture.shape[1] / across) * rng.uniform(0.6, 1.0)
-    part_hw = np.maximum(np.floor(np.asarray((height, across)) * scale), 1).astype(int)
-    top, left = rng.integers(np.asarray(picture.shape[:2]) - part_hw + 1)
-    part = picture[top : top + part_hw[0], left : left + part_hw[1]]
     rim = int(rng.uniform(0.0, 5.0) * PX_PER_MM) if rng.random() < 0.7 else 0
     inner_wh = across - 2 * rim, height - 2 * rim
-    thing[rim : height - rim, rim : across - rim] = cv2.resize(part, inner_wh, interpolation=cv2.INTER_AREA)
+    thing[rim : height - rim, rim : across - rim] = cropped(picture, inner_wh, rng, smallest=0.6)
     return thing, size_mm
 
 

@@ -41,16 +41,16 @@ def go_on_from(bundle: Path, encoder: CardEncoder, pictures: Sequence[NDArray[np
         n.output[0]: stored[n.input[0]] for n in graph.node if n.op_type == "Identity"
     }  # equal arrays, kept once
     convolutions = {
-        node.name.strip("/").removesuffix("/Conv"): [stored[name] for name in node.input[1:]]
-        for node in graph.node
-        if node.op_type == "Conv"
+        _layer(node.name): [stored[name] for name in node.input[1:]] for node in graph.node if node.op_type == "Conv"
     }
     before, norms = None, 0
     for name, module in encoder.backbone.named_modules():
         if isinstance(module, nn.Conv2d):
             before = name
         elif isinstance(module, nn.BatchNorm2d) and before is not None:
-            weight, bias = _folded(convolutions, before)
+            if len(convolutions.get(before, ())) != 2:
+                raise ValueError(f"the bundle's graph has no convolution {before} with a bias")
+            weight, bias = convolutions[before]
             convolution = encoder.backbone.get_submodule(before)
             if weight.shape != convolution.weight.shape:
                 raise ValueError(
@@ -59,39 +59,22 @@ def go_on_from(bundle: Path, encoder: CardEncoder, pictures: Sequence[NDArray[np
             if norms == 0:  # the inverse of what the export folds into the first layer
                 weight = weight * encoder.std
             convolution.weight.copy_(weight)
-            _plain(module, bias)
+            module.bias.copy_(bias)
             norms += 1
     encoder.squeeze.weight.copy_(stored["encoder.squeeze.weight"])
     encoder.linear.weight.copy_(stored["weight"])
-    _plain(encoder.centre, stored["bias"])
+    encoder.centre.bias.copy_(stored["bias"])
     _take_statistics(encoder, torch.from_numpy(np.stack(pictures[:SAMPLE])))
 
 
-def _folded(convolutions: dict[str, list[Tensor]], name: str) -> list[Tensor]:
-    """Weight and bias of a layer in the graph, whose names repeat the folders: blocks/blocks.0/blocks.0.1/x."""
-    found = [arrays for path, arrays in convolutions.items() if _flat(path) == name]
-    if len(found) != 1 or len(found[0]) != 2:
-        raise ValueError(f"the bundle's graph has no convolution {name} with a bias")
-    return found[0]
-
-
-def _flat(path: str) -> str:
-    """`blocks/blocks.0/blocks.0.1/conv_dw` to `blocks.0.1.conv_dw`."""
-    *folders, last = path.split("/")
-    return ".".join([folders[-1], last]) if folders else last
-
-
-def _plain(norm: nn.Module, bias: Tensor) -> None:
-    """A norm that adds the bias and does nothing else."""
-    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-    norm.running_mean.zero_()
-    norm.running_var.fill_(1 - norm.eps)
-    norm.weight.fill_(1)
-    norm.bias.copy_(bias)
+def _layer(node: str) -> str:
+    """The layer's name in timm: `/blocks/blocks.0/blocks.0.1/conv_dw/Conv` is `blocks.0.1.conv_dw`."""
+    *folders, last = node.strip("/").removesuffix("/Conv").split("/")
+    return ".".join([*folders[-1:], last])
 
 
 def _take_statistics(encoder: CardEncoder, pixels: Tensor) -> None:
-    """Sets every norm's running statistics to those of the pictures, and scale and offset so that nothing changes."""
+    """Gives every norm the statistics of the pictures, and scale and offset so that all it does is to add its bias."""
 
     def observe(norm: nn.Module, given: tuple[Tensor]) -> None:
         spread, mean = torch.var_mean(given[0], dim=[d for d in range(given[0].dim()) if d != 1])

@@ -153,7 +153,7 @@ class Run:
             embedding = self.model.embed(maps)
         loss_class, hit = self.head(embedding, label, stage["margin"])
         loss = loss_class
-        losses = {"class": loss_class.item(), "hit": hit.item()}
+        losses = {"class": loss_class.item()}
         if target is not None:
             loss_map = map_regression(maps, target)
             loss = loss + between(stage["map_weight"], self.step / stage["steps"]) * loss_map
@@ -169,7 +169,7 @@ class Run:
         self.step += 1
         self.total += 1
         update_average(self.average, self.model, min(stage["ema"], (1 + self.total) / (10 + self.total)))
-        return losses
+        return losses | {"hit": hit.item()}
 
 
 def train_stage(run: Run, samples: Samples, teacher: NDArray[np.float16] | None, unseen: list[CardImage]) -> None:
@@ -227,13 +227,14 @@ def main() -> None:
     print(f"{len(cards)} pictures of {len(faces)} faces to train on, {len(unseen)} held out", flush=True)
     model = CardEncoder(**config["model"])
     teacher = None
-    if options.resume and "start" in config:
-        proxies = torch.zeros(len(faces), config["model"]["dimension"])  # the checkpoint has them
-    elif "start" in config:
-        proxies = start_from_bundle(model, Path(config["start"]["bundle"]), cards, labels, config)
-    else:
+    if "start" not in config:
         network = options.data / config["teacher"]["network"]
         teacher = targets([card.pixels for card in cards], network, options.out / "teacher.npy")
+    if options.resume:
+        proxies = torch.zeros(len(faces), config["model"]["dimension"])  # the checkpoint has them
+    elif teacher is None:
+        proxies = start_from_bundle(model, Path(config["start"]["bundle"]), cards, labels, config)
+    else:
         proxies = first_proxies(teacher, labels, len(real), config["model"]["dimension"])
     run = Run(config, model, proxies, options.out)
     if options.resume:
