@@ -106,11 +106,14 @@ def split(
     """The cards of a source to train on, and those that no training sees.
 
     Trained on are the files whose name starts with one of the source's ``prefixes`` (all, if it has none), less the
-    faces that the given share holds out.
+    faces that the given share holds out. Sources with the same art under the same file names, such as one set in two
+    languages, name one of them as ``split_as``, so that no artwork is on both sides.
     """
     prefixes = tuple(source.get("prefixes", [""]))
+    folder = source.get("split_as", Path(source["folder"]).name)
 
     def trained(card: CardImage) -> bool:
-        return card.card_id.split("/", 1)[1].startswith(prefixes) and not held_out(card.face, share)
+        face = card.face.split("/", 1)[1]
+        return card.card_id.split("/", 1)[1].startswith(prefixes) and not held_out(f"{folder}/{face}", share)
 
     return [card for card in cards if trained(card)], [card for card in cards if not trained(card)]
