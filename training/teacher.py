@@ -39,13 +39,17 @@ class MobileNetTeacher:
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float16]:
         """(H, W, 3) uint8 RGB to (FEATURES, GRID, GRID) float16, up to a scale, pooled as the student's map."""
-        square = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        self._network.set_tensor(self._input, square[None])
-        self._network.invoke()
-        levels = self._network.get_tensor(self._map)[0].astype(np.float32) - self._zero
+        levels = self.levels(picture)
         window = levels.shape[0] - GRID + 1
         sums = sum(levels[y : y + GRID, x : x + GRID] for y in range(window) for x in range(window))
         return np.ascontiguousarray((sums / window**2).transpose(2, 0, 1)).astype(np.float16)
+
+    def levels(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to the last map, (7, 7, FEATURES), up to a scale."""
+        square = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        self._network.set_tensor(self._input, square[None])
+        self._network.invoke()
+        return self._network.get_tensor(self._map)[0].astype(np.float32) - self._zero
 
 
 def targets(pictures: Sequence[NDArray[np.uint8]], network: Path, cache: Path) -> NDArray[np.float16]:
