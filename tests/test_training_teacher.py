@@ -144,7 +144,7 @@ def test_folded_convolutions_make_the_same_network_which_can_be_trained() -> Non
     import torch
 
     from training.mobilenet import new_mobilenet, normalised, put_in
-    from training.start import _take_statistics
+    from training.norms import take_statistics
 
     torch.manual_seed(0)
     original, other = new_mobilenet(), new_mobilenet()
@@ -158,7 +158,7 @@ def test_folded_convolutions_make_the_same_network_which_can_be_trained() -> Non
         given = Network(1 / 58.0, 114, folded(original.eval()))
         own_planes = (pixels.permute(0, 3, 1, 2).float() - given.zero) * given.scale
         put_in(other, given)
-        _take_statistics(other, planes)
+        take_statistics(other, planes)
         stems = [net.eval().bn1(net.conv_stem(given)) for net, given in ((original, own_planes), (other, planes))]
         expected, again = original.forward_features(own_planes), other.forward_features(planes)
         trained = other.train().forward_features(planes)

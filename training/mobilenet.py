@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.model import IMAGENET_MEAN, IMAGENET_STD, import_timm
-from training.start import SAMPLE, _take_statistics
+from training.norms import SAMPLE, take_statistics
 from training.tflite import Convolution, Network, read_network
 
 SIZE = 224
@@ -44,7 +44,7 @@ def load_mobilenet(path: Path, pictures: Sequence[NDArray[np.uint8]] = ()) -> nn
     if len(pictures):
         squares = [cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for picture in pictures[:SAMPLE]]
         with torch.no_grad():
-            _take_statistics(network, normalised(torch.from_numpy(np.stack(squares))))
+            take_statistics(network, normalised(torch.from_numpy(np.stack(squares))))
     return network.eval()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,15 +40,25 @@ class CardEncoder(nn.Module):
 
     Args:
         dimension: length of the embedding.
-        channels: features kept in each of the ``GRID`` x ``GRID`` cells before the last linear layer.
+        channels: features kept in each cell before the last linear layer.
+        grid: cells a side that the head sees; 1 is the usual global pooling.
         backbone: name of a timm model whose last map has stride 32.
+        options: of timm for it, such as `pretrained`.
     """
 
-    def __init__(self, dimension: int = 768, channels: int = 64, backbone: str = "efficientnet_lite0") -> None:
+    def __init__(
+        self,
+        dimension: int = 768,
+        channels: int = 64,
+        grid: int = GRID,
+        backbone: str = "efficientnet_lite0",
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
-        self.backbone = import_timm().create_model(backbone, pretrained=False, num_classes=0)  # type: ignore[attr-defined]
+        self.grid = grid
+        self.backbone = import_timm().create_model(backbone, num_classes=0, **options)  # type: ignore[attr-defined]
         self.squeeze = nn.Conv2d(self.backbone.num_features, channels, 1, bias=False)
-        self.linear = nn.Linear(channels * GRID * GRID, dimension, bias=False)
+        self.linear = nn.Linear(channels * grid * grid, dimension, bias=False)
         self.centre = nn.BatchNorm1d(dimension)
         mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
         std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
@@ -52,14 +66,17 @@ class CardEncoder(nn.Module):
         self.register_buffer("std", std, persistent=False)
 
     def maps(self, pixels: Tensor) -> Tensor:
-        """(n, S, S, 3) uint8 RGB to the pooled feature map (n, features, GRID, GRID)."""
-        planes = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        return self.pool(self.backbone.forward_features(planes.contiguous(memory_format=torch.channels_last)))
+        """(n, S, S, 3) uint8 RGB to the pooled feature map (n, features, grid, grid)."""
+        return self.pool(self.backbone.forward_features(self.planes(pixels)))
 
-    @staticmethod
-    def pool(features: Tensor) -> Tensor:
-        """The backbone's last map (n, features, h, h) averaged over windows to (n, features, GRID, GRID)."""
-        window = features.shape[-1] - GRID + 1  # a plain average pool, which every compiler has
+    def planes(self, pixels: Tensor) -> Tensor:
+        """(n, S, S, 3) uint8 RGB to normalised planes (n, 3, S, S)."""
+        planes = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        return planes.contiguous(memory_format=torch.channels_last)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The backbone's last map (n, features, h, h) averaged over windows to (n, features, grid, grid)."""
+        window = features.shape[-1] - self.grid + 1  # a plain average pool, which every compiler has
         return F.avg_pool2d(features, window, stride=1) if window > 1 else features
 
     def embed(self, maps: Tensor) -> Tensor:

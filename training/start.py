@@ -1,24 +1,56 @@
-"""An encoder that goes on from a bundle's network instead of from nothing.
+"""An encoder that goes on from something instead of from nothing: a bundle's network, or an ImageNet backbone.
 
-The bundle's graph has the batch norms folded into the convolutions. They are taken apart again: a norm gets the
+A bundle's graph has the batch norms folded into the convolutions. They are taken apart again: a norm gets the
 statistics that its convolution has on given pictures as its running ones, and the scale and offset that cancel them, so
 that the encoder says what the bundle says, and trains on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from training.mobilenet import put_in
 from training.model import CardEncoder
+from training.norms import SAMPLE, take_statistics
+from training.tflite import read_network
 
-SAMPLE = 64
-"""Pictures whose statistics the norms start with."""
+
+def begin(start: Mapping[str, Any], encoder: CardEncoder, pictures: Sequence[NDArray[np.uint8]], data: Path) -> None:
+    """Gives an encoder what a config's `[start]` names.
+
+    Args:
+        start: `bundle`, a folder as the current folder sees it; or `mobilenet`, a TFLite file in the data folder.
+        encoder: changed in place.
+        pictures: (S, S, 3) uint8 RGB, as the training shows them.
+        data: where the paths of data start.
+
+    Raises:
+        ValueError: neither is named, or the network is of another architecture.
+    """
+    if "bundle" in start:
+        go_on_from(Path(start["bundle"]), encoder, pictures)
+    elif "mobilenet" in start:
+        put_in(encoder.backbone, read_network(data / start["mobilenet"]))
+        take_statistics(encoder.backbone, encoder.planes(torch.from_numpy(np.stack(pictures[:SAMPLE]))))
+        _centre(encoder, pictures)
+    else:
+        raise ValueError(f"[start] names {', '.join(start) or 'nothing'}; expected 'bundle' or 'mobilenet'")
+
+
+@torch.no_grad()
+def _centre(encoder: CardEncoder, pictures: Sequence[NDArray[np.uint8]]) -> None:
+    """Gives the norm of a fresh head the statistics that it will meet."""
+    cells = encoder.squeeze(encoder.maps(torch.from_numpy(np.stack(pictures[:SAMPLE])))).flatten(1)
+    spread, mean = torch.var_mean(encoder.linear(cells), dim=0)
+    encoder.centre.running_mean.copy_(mean)
+    encoder.centre.running_var.copy_(spread)
 
 
 @torch.no_grad()
@@ -64,27 +96,10 @@ def go_on_from(bundle: Path, encoder: CardEncoder, pictures: Sequence[NDArray[np
     encoder.squeeze.weight.copy_(stored["encoder.squeeze.weight"])
     encoder.linear.weight.copy_(stored["weight"])
     encoder.centre.bias.copy_(stored["bias"])
-    _take_statistics(encoder, torch.from_numpy(np.stack(pictures[:SAMPLE])))
+    take_statistics(encoder, torch.from_numpy(np.stack(pictures[:SAMPLE])))
 
 
 def _layer(node: str) -> str:
     """The layer's name in timm: `/blocks/blocks.0/blocks.0.1/conv_dw/Conv` is `blocks.0.1.conv_dw`."""
     *folders, last = node.strip("/").removesuffix("/Conv").split("/")
     return ".".join([*folders[-1:], last])
-
-
-def _take_statistics(encoder: CardEncoder, pixels: Tensor) -> None:
-    """Gives every norm the statistics of the pictures, and scale and offset so that all it does is to add its bias."""
-
-    def observe(norm: nn.Module, given: tuple[Tensor]) -> None:
-        spread, mean = torch.var_mean(given[0], dim=[d for d in range(given[0].dim()) if d != 1])
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(spread)
-        norm.weight.copy_(torch.sqrt(spread + norm.eps))
-        norm.bias.add_(mean)
-
-    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    handles = [norm.register_forward_pre_hook(observe) for norm in norms]
-    encoder.eval()(pixels)
-    for handle in handles:
-        handle.remove()
