@@ -60,7 +60,9 @@ def fit_classifier(
         features: (n, d) of the pictures; several views of a class help.
         labels: (n,) int64.
         classes: how many.
-        noise: length of the shift, 1 being the length of the features about their mean.
+        noise: length of the shift, 1 being the length of the features about their mean. Over MobileNet's features of
+            675 clean Pokemon cards the softmax at temperature 4 has, of at most 6.5 nats, 5.6 without noise, 4.0 with
+            1 (0.45 for the card itself), and 6.4 with 2, which says too little.
         steps, batch: of the optimiser.
         lr: of the vectors; a tenth of that of the scale's logarithm; half a cosine down to zero.
         seed: of the batches and the noise.
