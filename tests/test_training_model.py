@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ if find_spec("timm") is None:  # only looked for: importing it is `import_timm`'
     pytest.skip("timm is not installed", allow_module_level=True)
 
 from cardrec.model import PREPROCESSING  # noqa: E402
-from training.export import Inference, check_agreement, describe, write_onnx  # noqa: E402
-from training.losses import CosFace, map_regression  # noqa: E402
-from training.model import GRID, CardEncoder  # noqa: E402
-from training.start import go_on_from  # noqa: E402
-from training.train import between, learning_rate  # noqa: E402
+from training.export import Inference, check_agreement, describe, energy, leading_first, write_onnx  # noqa: E402
+from training.losses import Classes, distance, map_regression, relations, soft_classes  # noqa: E402
+from training.model import GRID, CardEncoder, pool  # noqa: E402
+from training.objective import Objective, weights  # noqa: E402
+from training.settings import Phase  # noqa: E402
+from training.start import begin, go_on_from  # noqa: E402
 
 
 def trained_enough(encoder: CardEncoder) -> CardEncoder:
@@ -70,22 +72,102 @@ def test_a_bundle_of_another_architecture_is_refused(tmp_path: Path) -> None:
         go_on_from(tmp_path, wider, [np.zeros((64, 64, 3), np.uint8)])
 
 
-def test_margin_raises_the_loss_and_proxies_are_found() -> None:
-    head = CosFace(torch.eye(5, 8))
+def test_the_rotation_sorts_coordinates_and_keeps_cosines() -> None:
+    vectors = np.random.default_rng(0).normal(size=(400, 24)) @ np.random.default_rng(1).normal(size=(24, 24)) ** 3
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    rotation = leading_first(unit).numpy()
+    rotated = unit @ rotation.T
+    assert np.allclose(unit @ unit.T, rotated @ rotated.T, atol=1e-5)
+    held = np.square(rotated).mean(axis=0)
+    assert (np.diff(held) <= 1e-6).all() and energy(rotated, 6) > energy(unit, 6) + 0.1
+
+
+def test_a_rotated_graph_agrees_with_torch(tmp_path: Path) -> None:
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4))
+    rotation = leading_first(np.random.default_rng(0).normal(size=(90, 32)).astype(np.float32))
+    write_onnx(Inference(encoder, rotation), tmp_path / "model.onnx")
+    assert check_agreement(encoder, tmp_path / "model.onnx", rotation) < 2e-4
+    with pytest.raises(ValueError, match="differs from torch"):
+        check_agreement(encoder, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("grid", [1, 2, 4])
+def test_pooling(grid: int) -> None:
+    encoder = CardEncoder(dimension=8, channels=4, grid=grid)
+    maps = encoder.eval().maps(torch.zeros(2, 128, 128, 3, dtype=torch.uint8))
+    assert maps.shape == (2, 1280, grid, grid) and encoder.embed(maps).shape == (2, 8)
+    features = torch.rand(2, 3, 7, 7)
+    assert torch.allclose(pool(features, 1)[..., 0, 0], features.mean(dim=(2, 3)))
+    assert torch.equal(pool(features, 7), features)
+
+
+def test_nothing_to_begin_with() -> None:
+    with pytest.raises(ValueError, match="expected 'bundle' or 'mobilenet'"):
+        begin({"network": "x"}, CardEncoder(dimension=8, channels=4), [], Path())
+
+
+@pytest.mark.parametrize("angle", ["cosine", "arc"])
+def test_margin_raises_the_loss_and_falls_away_smoothly(angle: Literal["cosine", "arc"]) -> None:
+    classes = Classes(torch.eye(5, 8))
     near_ties = torch.nn.functional.normalize(1 + 0.1 * torch.eye(5, 8), dim=1)
-    loss, hit = head(near_ties, torch.arange(5), 0.0)
-    harder, _ = head(near_ties, torch.arange(5), 0.3)
-    assert hit == 1 and harder > loss
+    cosine, label = classes.cosines(near_ties), torch.arange(5)
+    assert torch.equal(cosine.argmax(1), label)
+    assert classes(cosine, label, 0.3, angle) > classes(cosine, label, 0.0, angle)
+    ends = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]], requires_grad=True)
+    Classes(torch.eye(3))(ends, torch.zeros(2, dtype=torch.long), 0.5, angle).backward()
+    assert ends.grad is not None and torch.isfinite(ends.grad).all() and ends.grad[0, 0] < 0
+
+
+def test_the_arc_margin_is_an_angle() -> None:
+    classes, label = Classes(torch.eye(2), scale=1.0), torch.tensor([0])
+    for degrees in (20.0, 70.0):
+        turned = torch.tensor(degrees + 30).deg2rad().cos()
+        plain = classes(torch.tensor([[turned, 0.0]]), label, 0.0, "arc")
+        margin = classes(torch.tensor([[torch.tensor(degrees).deg2rad().cos(), 0.0]]), label, np.deg2rad(30.0), "arc")
+        assert margin == pytest.approx(float(plain), abs=1e-5)
+
+
+def test_the_nearest_centre_of_a_class_counts() -> None:
+    torch.manual_seed(0)
+    classes = Classes(torch.eye(3, 6), centres=2)
+    with torch.no_grad():
+        classes.proxies[1, 0] = torch.eye(6)[5]
+    cosine = classes.cosines(torch.eye(6)[[0, 5]])
+    assert cosine.argmax(1).tolist() == [0, 0] and torch.allclose(cosine[:, 0], torch.ones(2))
+
+
+def test_losses_of_a_teacher_are_least_where_it_is_reached() -> None:
+    torch.manual_seed(0)
+    taught, other = (torch.nn.functional.normalize(torch.randn(6, 9), dim=1) for _ in range(2))
+    turn = torch.linalg.qr(torch.randn(9, 9))[0]
+    logits = torch.randn(6, 20) * 5
+    assert distance(taught, taught) == 0 and distance(taught, -taught) == pytest.approx(4)
+    assert relations(taught @ turn, taught) == pytest.approx(0, abs=1e-9) and relations(other, taught) > 0.01
+    assert soft_classes(logits, logits, 4.0) == pytest.approx(0, abs=1e-6)
+    assert soft_classes(logits + 3, logits, 4.0) == pytest.approx(0, abs=1e-5)  # softmax does not see a shift
+    assert soft_classes(logits.flip(0), logits, 4.0) > 1
+
+
+def test_parts_of_the_loss_are_those_that_the_phase_counts() -> None:
+    encoder = CardEncoder(dimension=8, channels=4, grid=2)
+    objective = Objective(
+        encoder, Classes(torch.eye(5, 8)), precision="bf16", recompute=True, judge=torch.nn.Linear(8, 5)
+    )
+    batch = {
+        "pixels": torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8), "label": torch.tensor([0, 1, 4]),
+        "embedding": torch.eye(3, 8), "maps": torch.rand(3, 1280, 2, 2),
+    }  # fmt: skip
+    assert set(objective(batch, Phase())) == {"class", "hit"}
+    assert set(objective(batch, Phase(map_weight=(1.0, 0.0)))) == {"class", "hit", "map"}
+    parts = objective(batch, Phase(embedding_weight=0.7, logits_weight=0.3))
+    assert set(parts) == {"class", "hit", "embedding", "logits", "relation"}
+    parts["logits"].backward()
+    assert encoder.linear.weight.grad is not None and all(p.grad is None for p in objective.judge.parameters())
+    phase = Phase(class_weight=(1.0, 0.0), logits_weight=0.3)
+    assert weights(phase, 0.25) == {"class": 0.75, "map": 0.0, "embedding": 0.0, "logits": 0.3, "relation": 0.0}
 
 
 def test_map_regression_ignores_scale() -> None:
     maps = torch.rand(2, 6, GRID, GRID)
     assert map_regression(maps, 3 * maps) == pytest.approx(0, abs=1e-6)
     assert map_regression(maps, -maps) == pytest.approx(2, abs=1e-6)
-
-
-def test_schedule() -> None:
-    stage = {"steps": 100, "lr": 1.0, "lr_end": 0.1}
-    rates = np.array([learning_rate(stage, step, 10) for step in range(100)])
-    assert rates[0] == pytest.approx(0.1) and rates.max() <= 1.0 and rates[-1] < 0.11
-    assert between([2.0, 4.0], 0.5) == 3.0

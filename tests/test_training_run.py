@@ -134,7 +134,7 @@ class Line(nn.Module):
         nn.init.ones_(self.encoder.weight)
         self.fits = 1000
 
-    def forward(self, batch: Batch, phase: Phase) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, _phase: Phase) -> dict[str, Tensor]:
         if len(batch["label"]) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         said = self.encoder(batch["pixels"])[:, 0]

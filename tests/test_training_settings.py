@@ -29,7 +29,13 @@ def test_every_config_is_read(path: Path) -> None:
 def test_the_original_recipe() -> None:
     direct, distilled = read_settings(CONFIGS / "original.toml").phase
     for phase in (direct, distilled):
-        assert (phase.lr, phase.weight_decay, phase.batch, phase.epochs, phase.warm_up_epochs) == (1e-4, 0.01, 64, 50, 5)
+        assert (phase.lr, phase.weight_decay, phase.batch, phase.epochs, phase.warm_up_epochs) == (
+            1e-4,
+            0.01,
+            64,
+            50,
+            5,
+        )
         assert phase.augmentation == "original"
     assert direct.class_weight == (1, 1) and not direct.teaches()
     assert distilled.class_weight == (0, 0) and distilled.teaches()

@@ -402,7 +402,7 @@ def test_mobilenet_gives_features_and_maps(tmp_path: Path) -> None:
     import torch
 
     from training.model import GRID
-    from training.teacher import MapTeacher, first_proxies, open_teacher, stacked, targets
+    from training.teacher import MapTeacher, map_vectors, open_teacher, stacked, targets
 
     network = data_file(MOBILENET)
     pictures = smooth_pictures(3)
@@ -413,8 +413,8 @@ def test_mobilenet_gives_features_and_maps(tmp_path: Path) -> None:
     kept_maps = targets(pictures, network, tmp_path / "teacher.npy")
     assert np.allclose(kept_maps, maps, atol=0.01)
     many = np.random.default_rng(0).random((50, 8, GRID, GRID)).astype(np.float16)
-    proxies = first_proxies(many, [number // 2 for number in range(50)], 40, 6)
-    assert proxies.shape == (25, 6) and torch.allclose(proxies.norm(dim=1), torch.ones(25), atol=1e-5)
+    vectors = map_vectors(many, 40, 6)
+    assert vectors.shape == (50, 6) and torch.allclose(vectors.norm(dim=1), torch.ones(50), atol=1e-5)
 
 
 def test_the_classifier_names_each_class_and_knows_which_are_alike() -> None:

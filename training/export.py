@@ -1,8 +1,10 @@
 """Writes a checkpoint as a model bundle: `model.onnx` and `model.json`.
 
-    python -m training.export RUN/checkpoint.pt --out cardrec/data/model --name NAME
+    python -m training.export RUN/checkpoint.pt --data DATA --out cardrec/data/model --name NAME
 
 The graph takes (n, 224, 224, 3) uint8 RGB and gives (n, 768) float32 unit vectors; ImageNet normalisation is inside.
+With the training's data the embedding is rotated, which changes no score, so that its leading coordinates hold most of
+what cards differ in: the search decides by the first few of them.
 The bundle is complete but for its calibration, which `python -m training.evaluate` measures and adds.
 """
 
@@ -18,22 +20,34 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_hash
 from cardrec.rectify import INPUT_SIZE
-from training.model import CardEncoder
+from training.augment import clean
+from training.data import load_source, split
+from training.model import CardEncoder, pool
+from training.settings import Settings, read_settings
+from training.train import embed
 
 OPSET = 17
+ROTATED_BY = 2000
+"""Cards that decide the rotation, about."""
 TOLERANCE = 2e-4
 """Largest difference in an embedding's coordinate between torch and ONNX Runtime: float32 rounding over 60 layers."""
 
 
 class Inference(nn.Module):
-    """The encoder with constant factors folded: input scale into the stem, batch norm into the last linear layer."""
+    """The encoder with constant factors folded: input scale into the stem, batch norm into the last linear layer.
 
-    def __init__(self, encoder: CardEncoder) -> None:
+    Args:
+        encoder: copied.
+        rotation: (d, d), an orthogonal matrix that goes into the last layer, too.
+    """
+
+    def __init__(self, encoder: CardEncoder, rotation: Tensor | None = None) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).eval()
         with torch.no_grad():
@@ -44,10 +58,12 @@ class Inference(nn.Module):
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         self.weight = nn.Parameter(linear.weight * factor[:, None])
         self.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
+        if rotation is not None:
+            self.weight, self.bias = nn.Parameter(rotation @ self.weight), nn.Parameter(rotation @ self.bias)
 
     def forward(self, pixels: Tensor) -> Tensor:
         planes = pixels.permute(0, 3, 1, 2).float() - self.encoder.mean
-        cells = self.encoder.squeeze(self.encoder.pool(self.encoder.backbone.forward_features(planes)))
+        cells = self.encoder.squeeze(pool(self.encoder.backbone.forward_features(planes), self.encoder.grid))
         return F.normalize(F.linear(cells.flatten(1), self.weight, self.bias), dim=1)
 
 
@@ -70,7 +86,20 @@ def write_onnx(network: Inference, path: Path) -> None:
     onnx.checker.check_model(onnx.load(str(path)), full_check=True)
 
 
-def check_agreement(encoder: CardEncoder, path: Path, seed: int = 0) -> float:
+def leading_first(vectors: NDArray[np.float32]) -> Tensor:
+    """The rotation (d, d) that sorts directions by the energy that unit vectors (n, d) have in them, most first."""
+    moments = vectors.T.astype(np.float64) @ vectors
+    basis = np.linalg.eigh(moments)[1].T[::-1]
+    largest = basis[np.arange(len(basis)), np.abs(basis).argmax(axis=1)]
+    return torch.from_numpy((basis * np.sign(largest)[:, None]).astype(np.float32))  # LAPACK leaves the sign open
+
+
+def energy(vectors: NDArray[np.float32], coordinates: int) -> float:
+    """The share of unit vectors' energy that their first coordinates hold."""
+    return float(np.square(vectors[:, :coordinates]).sum(axis=1).mean())
+
+
+def check_agreement(encoder: CardEncoder, path: Path, rotation: Tensor | None = None, seed: int = 0) -> float:
     """The largest difference between torch and ONNX Runtime over smooth random pictures, batch 1 and 5.
 
     Raises:
@@ -87,7 +116,8 @@ def check_agreement(encoder: CardEncoder, path: Path, seed: int = 0) -> float:
         .contiguous()
     )
     with torch.no_grad():
-        expected = encoder.eval()(pictures).numpy()
+        said = encoder.eval()(pictures)
+    expected = (said if rotation is None else said @ rotation.T).numpy()
     worst = 0.0
     for count in (1, 5):
         given = session.run(None, {"pixels": pictures[:count].numpy()})[0]
@@ -117,23 +147,44 @@ def describe(network: Path, name: str, dimension: int, training: dict[str, Any])
     }
 
 
+def rotation_of(encoder: CardEncoder, settings: Settings, data: Path) -> Tensor:
+    """`leading_first` of some of the cards that the encoder was trained on; prints what it changes."""
+    trained = [
+        card for source in settings.source for card in split(load_source(source, data), source, settings.held_out)[0]
+    ]
+    chosen = trained[:: -(-len(trained) // ROTATED_BY)]
+    rng = np.random.default_rng(0)
+    vectors = embed(encoder, [clean(card.pixels, INPUT_SIZE, rng) for card in chosen])
+    rotation = leading_first(vectors)
+    for count in (24, 48, 96):
+        before, after = energy(vectors, count), energy(vectors @ rotation.numpy().T, count)
+        print(f"energy in the first {count} coordinates: {before:.1%}, rotated {after:.1%}")
+    return rotation
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--name", default="first")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--config", type=Path, help="the training's config; needed with --data")
+    parser.add_argument("--data", type=Path, help="folder that the config's paths start from; to rotate")
     options = parser.parse_args()
+    if options.data and not options.config:
+        parser.error("--data needs --config, which says which cards were trained on")
 
-    state = torch.load(options.checkpoint, map_location="cpu")
+    state = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
     encoder = CardEncoder(**state["config"]["model"])
     encoder.load_state_dict(state["average"])
+    encoder.eval()
+    rotation = rotation_of(encoder, read_settings(options.config), options.data) if options.data else None
     options.out.mkdir(parents=True, exist_ok=True)
     network = options.out / "model.onnx"
-    write_onnx(Inference(encoder.eval()), network)
-    difference = check_agreement(encoder, network)
+    write_onnx(Inference(encoder, rotation), network)
+    difference = check_agreement(encoder, network, rotation)
     print(f"{network}: {network.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")
-    training = {"config": state["config"], "stage": state["stage"], "step": state["step"]}
-    details = describe(network, options.name, state["config"]["model"]["dimension"], training)
+    training = {"config": state["config"], "steps": state["total"], "rotated": rotation is not None}
+    details = describe(network, options.name, encoder.linear.out_features, training)
     (options.out / "model.json").write_text(json.dumps(details, indent=2) + "\n")
 
 

@@ -54,7 +54,7 @@ def map_regression(student: Tensor, teacher: Tensor) -> Tensor:
 def distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared distance of unit vectors (n, d), 0..4.
 
-    Summed over coordinates: their mean, which `MSELoss` gives, is the d-th part of it, and vanishes beside other losses.
+    Summed over coordinates: their mean, as `MSELoss` has it, is the d-th part, and vanishes beside other losses.
     """
     return (student - teacher).square().sum(dim=1).mean()
 

@@ -35,6 +35,12 @@ def import_timm() -> object:
     return timm
 
 
+def pool(features: Tensor, grid: int) -> Tensor:
+    """A last map (n, features, h, h) averaged over windows to (n, features, grid, grid)."""
+    window = features.shape[-1] - grid + 1  # a plain average pool, which every compiler has
+    return F.avg_pool2d(features, window, stride=1) if window > 1 else features
+
+
 class CardEncoder(nn.Module):
     """uint8 RGB pictures to unit vectors.
 
@@ -67,17 +73,12 @@ class CardEncoder(nn.Module):
 
     def maps(self, pixels: Tensor) -> Tensor:
         """(n, S, S, 3) uint8 RGB to the pooled feature map (n, features, grid, grid)."""
-        return self.pool(self.backbone.forward_features(self.planes(pixels)))
+        return pool(self.backbone.forward_features(self.planes(pixels)), self.grid)
 
     def planes(self, pixels: Tensor) -> Tensor:
         """(n, S, S, 3) uint8 RGB to normalised planes (n, 3, S, S)."""
         planes = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         return planes.contiguous(memory_format=torch.channels_last)
-
-    def pool(self, features: Tensor) -> Tensor:
-        """The backbone's last map (n, features, h, h) averaged over windows to (n, features, grid, grid)."""
-        window = features.shape[-1] - self.grid + 1  # a plain average pool, which every compiler has
-        return F.avg_pool2d(features, window, stride=1) if window > 1 else features
 
     def embed(self, maps: Tensor) -> Tensor:
         """Pooled maps to (n, dimension) unit vectors."""

@@ -162,7 +162,9 @@ def read_settings(path: Path) -> Settings:
             if getattr(phase, name) < 1:
                 raise ValueError(f"{path}, {phase.name}: {name} is {getattr(phase, name)}; expected at least 1")
         if phase.size < CELL_PX * settings.model.get("grid", 1):
-            raise ValueError(f"{path}, {phase.name}: size is {phase.size}; expected {CELL_PX} for each of the grid's cells")
+            raise ValueError(
+                f"{path}, {phase.name}: size is {phase.size}; expected {CELL_PX} for each of the grid's cells"
+            )
         if not phase.teaches() and max(*phase.class_weight, *phase.map_weight) == 0:
             raise ValueError(f"{path}, {phase.name}: its loss counts nothing; expected a weight over 0")
     if not settings.teacher and any(phase.teaches() or max(phase.map_weight) > 0 for phase in ready):

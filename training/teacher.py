@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from training.features import kept
 from training.mobilenet import load_mobilenet, normalised
-from training.model import GRID, CardEncoder
+from training.model import GRID, CardEncoder, pool
 from training.teacher_weights import hash_of, load_dinov2, load_timm
 
 SIZE = 224
@@ -79,7 +79,7 @@ class MapTeacher(Teacher):
 
     def maps(self, pixels: Tensor) -> Tensor:
         """(n, H, W, 3) uint8 RGB to (n, features, GRID, GRID) float32, pooled as the student's map."""
-        return self._run(lambda square: CardEncoder.pool(self.network.maps(square)), pixels)
+        return self._run(lambda square: pool(self.network.maps(square), GRID), pixels)
 
 
 class _Pooled(nn.Module):
@@ -145,7 +145,7 @@ def _open_encoder(config: Mapping[str, Any], data: Path, device: str) -> Teacher
             return torch.from_numpy(embedder.encode(pixels.cpu().numpy())).to(pixels.device)
 
         return Teacher(f"bundle {embedder.fingerprint}", embedder.dimension, embed, size=SIZE, device=device)
-    state = torch.load(data / config["checkpoint"], map_location="cpu")
+    state = torch.load(data / config["checkpoint"], map_location="cpu", weights_only=True)
     network = CardEncoder(**state["config"]["model"])
     network.load_state_dict(state["average"])
     return Teacher(f"encoder {hash_of(network)}", network.linear.out_features, network, size=size, device=device)
@@ -207,18 +207,15 @@ def targets(pictures: Sequence[NDArray[np.uint8]], network: Path, cache: Path) -
     return cached_maps(teacher, pictures, cache)
 
 
-def first_proxies(maps: NDArray[np.float16], labels: Sequence[int], fitted: int, dimension: int) -> Tensor:
-    """A unit vector for each class, (classes, dimension), from the teacher's maps of its clean pictures.
+def map_vectors(maps: NDArray[np.float16], fitted: int, dimension: int) -> Tensor:
+    """Unit vectors (n, dimension) to start classes with, from a teacher's maps of their clean pictures.
 
     Principal components of the first ``fitted`` maps, half whitened: cards that look alike start near each other, and
-    no few components dominate. Starting so, the classifier teaches from the first step; random proxies take hours to
+    no few components dominate. Starting so, the classifier teaches from the first step; random vectors take hours to
     order.
     """
     flat = torch.tensor(np.asarray(maps)).reshape(len(maps), -1).float()
     flat = F.normalize(flat, dim=1)
     flat -= flat[:fitted].mean(dim=0)
     _, spread, basis = torch.svd_lowrank(flat[:fitted], q=dimension + 32, niter=2)
-    vectors = flat @ (basis[:, :dimension] / spread[:dimension].sqrt())
-    vectors = F.normalize(vectors, dim=1)
-    classes = torch.zeros(max(labels) + 1, dimension).index_add_(0, torch.tensor(labels), vectors)
-    return F.normalize(classes, dim=1)
+    return F.normalize(flat @ (basis[:, :dimension] / spread[:dimension].sqrt()), dim=1)

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.features import project
 from training.objective import Batch
 from training.settings import Phase, Settings
-from training.teacher import targets
-cached = fit_classifier = map_vectors = open_teacher = project = None
+from training.teacher import cached, map_vectors, open_teacher, targets
+from training.teacher_classifier import fit_classifier
 
 __all__ = ["Lessons", "prepare_lessons"]
 
