@@ -54,14 +54,15 @@ def test_pairs_are_joined_transitively() -> None:
 
 def test_split_is_by_face_and_by_prefix(tmp_path: Path) -> None:
     for name in [f"A1-{n}" for n in range(60)] + [f"B1-{n}" for n in range(10)]:
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(0, (20, 28)))
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(0, (40, 56)))
     (tmp_path / "same.csv").write_text("a,b\n" + "".join(f"A1-{n},A1-{n + 1}\n" for n in range(0, 60, 2)))
     cards = data.load_folder(tmp_path, duplicates=tmp_path / "same.csv")
-    train, unseen = data.split(cards, {"prefixes": ["A1-"]}, 0.3)
+    source = {"folder": str(tmp_path), "prefixes": ["A1-"]}
+    train, unseen = data.split(cards, source, 0.3)
     assert len(train) + len(unseen) == 70 and len(train) > 20
     assert not {card.face for card in train} & {card.face for card in unseen}
     assert sum("/B1-" in card.card_id for card in unseen) == 10
-    assert data.split(cards[::-1], {"prefixes": ["A1-"]}, 0.3)[0] == train[::-1]
+    assert data.split(cards[::-1], source, 0.3)[0] == train[::-1]
 
 
 def test_unreadable_picture_is_named(tmp_path: Path) -> None:
