@@ -212,3 +212,11 @@ def split(
         return card.card_id.split("/", 1)[1].startswith(prefixes) and not held_out(f"{folder}/{face}", share)
 
     return [card for card in cards if trained(card)], [card for card in cards if not trained(card)]
+
+
+def split_sources(
+    sources: Sequence[Mapping[str, Any]], data: Path, share: float
+) -> tuple[list[CardImage], list[CardImage]]:
+    """`load_sources`, and the cards of each to train on and held out (`split`), together."""
+    parts = [split(cards, source, share) for cards, source in zip(load_sources(sources, data), sources, strict=True)]
+    return [card for trained, _ in parts for card in trained], [card for _, unseen in parts for card in unseen]

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_hash
 from cardrec.rectify import INPUT_SIZE
 from training.augment import clean
-from training.data import load_source, split
+from training.data import split_sources
 from training.model import CardEncoder, pool
 from training.settings import Settings, read_settings
 from training.train import embed
@@ -149,9 +149,7 @@ def describe(network: Path, name: str, dimension: int, training: dict[str, Any])
 
 def rotation_of(encoder: CardEncoder, settings: Settings, data: Path) -> Tensor:
     """`leading_first` of some of the cards that the encoder was trained on; prints what it changes."""
-    trained = [
-        card for source in settings.source for card in split(load_source(source, data), source, settings.held_out)[0]
-    ]
+    trained, _ = split_sources(settings.source, data, settings.held_out)
     chosen = trained[:: -(-len(trained) // ROTATED_BY)]
     rng = np.random.default_rng(0)
     vectors = embed(encoder, [clean(card.pixels, INPUT_SIZE, rng) for card in chosen])

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from training.augment import clean, photo
-from training.data import CardImage, load_source, split
+from training.data import CardImage, split_sources
 from training.distributed import Group, join, leave
 from training.fitting import update_average, warm_cosine
 from training.logs import Log
@@ -80,11 +80,7 @@ class Cards:
 
 def load_cards(settings: Settings, data: Path) -> Cards:
     """Loads the sources, splits them by face, and renders the fictional cards."""
-    train: list[CardImage] = []
-    unseen: list[CardImage] = []
-    for source in settings.source:
-        parts = split(load_source(source, data), source, settings.held_out)
-        train, unseen = train + parts[0], unseen + parts[1]
+    train, unseen = split_sources(settings.source, data, settings.held_out)
     rendered = list(draw(**settings.rendered)) if settings.rendered else []
     shown = train + rendered
     number = {face: n for n, face in enumerate(sorted({card.face for card in shown}))}
