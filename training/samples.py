@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -30,11 +31,14 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int, int]]):
         phase: decides size and augmentation.
         count: samples of the whole phase, along which the strength changes.
         seed: of order and augmentation.
+        side: where cards are only scaled to squares of this side, to be augmented elsewhere; 0: they are augmented.
     """
 
-    def __init__(self, cards: list[CardImage], labels: list[int], phase: Phase, *, count: int, seed: int) -> None:
+    def __init__(
+        self, cards: list[CardImage], labels: list[int], phase: Phase, *, count: int, seed: int, side: int = 0
+    ) -> None:
         self.cards, self.labels, self.phase = cards, labels, phase
-        self.count, self.seed = count, seed
+        self.count, self.seed, self.side = count, seed, side
         self.alike = look_alikes(cards, labels) if phase.look_alikes else None
 
     def __len__(self) -> int:
@@ -53,6 +57,8 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int, int]]):
 
     def _picture(self, card: NDArray[np.uint8], number: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         phase = self.phase
+        if self.side:
+            return np.asarray(cv2.resize(card, (self.side, self.side), interpolation=cv2.INTER_AREA), np.uint8)
         if phase.augmentation == "original":
             return original(card, phase.size, rng)
         if rng.random() < phase.clean_share:

@@ -114,6 +114,7 @@ class Settings:
         start: `bundle`, a folder that `training/export.py` wrote, to go on from.
         teacher: see `training/teacher.py`.
         rendered: `count`, `seed` and `height` of fictional cards.
+        augment_on: `workers`, or the `device` that computes; `auto` is the device where that is a GPU.
         workers: processes that make samples, for each process that trains.
         precision: of the forward pass; `bf16` and `fp16` are mixed.
         gradient_checkpointing: recompute activations instead of keeping them: less memory, a third more time.
@@ -133,6 +134,7 @@ class Settings:
     start: Mapping[str, Any] = field(default_factory=dict)
     teacher: Mapping[str, Any] = field(default_factory=dict)
     rendered: Mapping[str, Any] = field(default_factory=dict)
+    augment_on: Literal["auto", "workers", "device"] = "auto"
     workers: int = 1
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     gradient_checkpointing: bool = False

@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from training.augment import clean, photo
+from training.augment_torch import OVERSIZE
+from training.augment_torch import samples as on_device_samples
 from training.data import CardImage, split_sources
 from training.distributed import Group, join, leave
 from training.fitting import update_average, warm_cosine
@@ -267,13 +269,21 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def on_device(settings: Settings, phase: Phase, group: Group) -> bool:
+    """Whether the device that trains also augments."""
+    wanted = settings.augment_on == "device" or (settings.augment_on == "auto" and group.device.type == "cuda")
+    return wanted and phase.augmentation == "photo"
+
+
 def train_phase(run: Run, cards: Cards, lessons: Lessons, log: Log) -> None:
     """Takes the phase that the run is in to its end."""
     settings, phase, group = run.settings, run.settings.phase[run.phase], run.group
     shown = cards.of(phase)
     last = phase.last(len(shown))
     seed = settings.seed + run.phase
-    samples = Samples(shown, cards.labels, phase, count=phase.length(len(shown)) * phase.batch, seed=seed)
+    steps = phase.length(len(shown))
+    side = round(phase.size * OVERSIZE) if on_device(settings, phase, group) else 0
+    samples = Samples(shown, cards.labels, phase, count=steps * phase.batch, seed=seed, side=side)
     places = numbers(range(run.step, last), phase.batch, group.rank, group.world)
     loader = DataLoader(
         samples, phase.batch // group.world, sampler=places, num_workers=settings.workers,
@@ -285,7 +295,11 @@ def train_phase(run: Run, cards: Cards, lessons: Lessons, log: Log) -> None:
         task = progress.add_task(phase.name, total=last, completed=run.step)
         for pixels, label, image in loader:
             batch = {"pixels": pixels, "label": label} | lessons.of(image, phase)
-            losses = run.update({k: v.to(group.device, non_blocking=True) for k, v in batch.items()}, phase, len(shown))
+            batch = {name: values.to(group.device, non_blocking=True) for name, values in batch.items()}
+            if side:
+                chance = torch.Generator(group.device).manual_seed(seed + (run.step * group.world + group.rank) * 1000)
+                batch["pixels"] = on_device_samples(batch["pixels"], phase, run.step / steps, chance)
+            losses = run.update(batch, phase, len(shown))
             progress.update(task, completed=run.step, description=f"{phase.name} hit {losses['hit']:.2f}")
             if run.step % LOG_EVERY == 0:
                 rate = phase.batch * (run.step - first) / (time.monotonic() - begun)
