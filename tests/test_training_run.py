@@ -25,8 +25,9 @@ from torch import Tensor, nn  # noqa: E402
 from training.distributed import Group  # noqa: E402
 from training.logs import Log  # noqa: E402
 from training.objective import Batch  # noqa: E402
+from training.run import Run  # noqa: E402
 from training.settings import Phase, Settings, read_settings  # noqa: E402
-from training.train import Run, train  # noqa: E402
+from training.train import train  # noqa: E402
 
 ALONE = Group(0, 1, torch.device("cpu"))
 

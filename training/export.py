@@ -28,9 +28,8 @@ from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_h
 from cardrec.rectify import INPUT_SIZE
 from training.augment import clean
 from training.data import split_sources
-from training.model import CardEncoder, pool
+from training.model import CardEncoder, embed, pool
 from training.settings import Settings, read_settings
-from training.train import embed
 
 OPSET = 17
 ROTATED_BY = 2000

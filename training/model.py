@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,3 +89,11 @@ class CardEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.embed(self.maps(pixels))
+
+
+@torch.no_grad()
+def embed(encoder: CardEncoder, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Unit vectors (n, d) of equally sized RGB pictures, in evaluation mode."""
+    encoder.eval()
+    batches = (torch.from_numpy(np.stack(pictures[i : i + 64])) for i in range(0, len(pictures), 64))
+    return torch.cat([encoder(batch.to(encoder.mean.device)).cpu() for batch in batches]).numpy()

@@ -11,99 +11,36 @@ more at the end of each phase, and the logs.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import copy
-import hashlib
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from training.augment import clean, photo
 from training.augment_torch import OVERSIZE
 from training.augment_torch import samples as on_device_samples
-from training.data import CardImage, split_sources
+from training.cards import Cards, load_cards
+from training.data import CardImage
 from training.distributed import Group, join, leave
-from training.fitting import update_average, warm_cosine
 from training.logs import Log
 from training.losses import Classes
-from training.model import CardEncoder
+from training.model import CardEncoder, embed
 from training.norms import SAMPLE
-from training.objective import Batch, Objective, weights
-from training.render import deck, render
+from training.objective import Batch, Objective
+from training.run import Run
 from training.samples import Samples, numbers
 from training.settings import Phase, Settings, read_settings
 from training.start import begin
 from training.teaching import Lessons, prepare_lessons
 
 LOG_EVERY = 25
-REMEDIES = (
-    "lower the learning rate (1e-4 to 5e-5), lengthen the warm-up, lower gradient_norm, train with precision = 'fp32', "
-    "or look at the pictures of the batch"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Cards:
-    """What is trained on: real cards first, then rendered ones; and the real ones held out.
-
-    Attributes:
-        shown: pictures to train on.
-        real: how many of them are real.
-        labels: class of each.
-        unseen: held out.
-    """
-
-    shown: list[CardImage]
-    real: int
-    labels: list[int]
-    unseen: list[CardImage]
-
-    def of(self, phase: Phase) -> list[CardImage]:
-        """The pictures that a phase shows."""
-        return self.shown if phase.rendered else self.shown[: self.real]
-
-    def digest(self) -> str:
-        """Of what is trained on, so that a checkpoint of other cards is noticed."""
-        names = "\n".join(f"{card.card_id}\t{card.face}" for card in self.shown)
-        return hashlib.sha256(names.encode()).hexdigest()
-
-
-def load_cards(settings: Settings, data: Path) -> Cards:
-    """Loads the sources, splits them by face, and renders the fictional cards."""
-    train, unseen = split_sources(settings.source, data, settings.held_out)
-    rendered = list(draw(**settings.rendered)) if settings.rendered else []
-    shown = train + rendered
-    number = {face: n for n, face in enumerate(sorted({card.face for card in shown}))}
-    return Cards(shown, len(train), [number[card.face] for card in shown], unseen)
-
-
-def draw(count: int, seed: int, height: int) -> Iterator[CardImage]:
-    """The first cards of a fictional deck."""
-    specs = deck(count, seed=seed)
-    with ProcessPoolExecutor() as pool:
-        pictures = pool.map(partial(render, height_px=height), specs, chunksize=32)
-        for spec, pixels in zip(specs, pictures, strict=True):
-            yield CardImage(f"rendered/{spec.card_id}", f"rendered/{spec.card_id}", pixels)
-
-
-@torch.no_grad()
-def embed(encoder: CardEncoder, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Unit vectors (n, d) of equally sized RGB pictures, in evaluation mode."""
-    encoder.eval()
-    batches = (torch.from_numpy(np.stack(pictures[i : i + 64])) for i in range(0, len(pictures), 64))
-    return torch.cat([encoder(batch.to(encoder.mean.device)).cpu() for batch in batches]).numpy()
 
 
 def quick_accuracy(encoder: CardEncoder, unseen: list[CardImage], size: int, count: int = 400) -> float:
@@ -132,174 +69,45 @@ def first_classes(settings: Settings, encoder: CardEncoder, cards: Cards, lesson
     return torch.zeros(classes, dimension).index_add_(0, torch.tensor(cards.labels), vectors)
 
 
-class Run:
-    """What is trained, the encoder's running average, the optimiser; and how far it is.
-
-    Args:
-        settings: of the training.
-        objective: on the group's device.
-        group: the processes that train together.
-        digest: of the cards.
-        out: folder for checkpoints.
-    """
-
-    def __init__(self, settings: Settings, objective: Objective, group: Group, digest: str, out: Path) -> None:
-        self.settings, self.group, self.digest, self.out = settings, group, digest, out
-        self.objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(objective.encoder)
-        if settings.compile:
-            objective.encoder.backbone.compile()
-        self.together = group.wrap(self.objective)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": list(objective.encoder.parameters()), "factor": 1.0},
-                {
-                    "params": list(objective.classes.parameters()),
-                    "factor": settings.proxy_lr_factor,
-                    "weight_decay": 0.0,
-                },
-            ]
-        )
-        self.scaler = torch.amp.GradScaler(group.device.type, enabled=settings.precision == "fp16")
-        self.phase, self.step, self.total, self.micro_batch = 0, 0, 0, 0
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "objective": self.objective, "average": self.average, "optimizer": self.optimizer, "scaler": self.scaler,
-        }  # fmt: skip
-
-    def save(self, name: str = "checkpoint") -> None:
-        """Writes the checkpoint beside the old one, then swaps them."""
-        state = {part: value.state_dict() for part, value in self._parts().items()}
-        state |= {"phase": self.phase, "step": self.step, "total": self.total, "micro_batch": self.micro_batch}
-        state |= {"config": asdict(self.settings), "cards": self.digest, "random": torch.get_rng_state()}
-        torch.save(state, self.out / f"{name}.tmp")
-        (self.out / f"{name}.tmp").rename(self.out / f"{name}.pt")
-
-    def load(self, path: Path) -> None:
-        """Goes on from a checkpoint: the next steps are those that would have followed it.
-
-        Raises:
-            ValueError: it is of other cards.
-        """
-        state = torch.load(path, map_location=self.group.device, weights_only=True)
-        if state["cards"] != self.digest:
-            raise ValueError(f"{path} was trained on other cards than the config and the data folder name now")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.phase, self.step, self.total = state["phase"], state["step"], state["total"]
-        self.micro_batch = state["micro_batch"]
-        torch.set_rng_state(state["random"].cpu())
-
-    def update(self, batch: Batch, phase: Phase, pictures: int) -> dict[str, float]:
-        """One optimiser step on this process's part of a batch; returns the parts of its loss, and `hit`.
-
-        Out of memory, half as many pictures go through at a time, from then on; the batch stays what it is.
-
-        Raises:
-            FloatingPointError: the loss is not finite; the batch lies in `bad_batch.pt`.
-            MemoryError: not even one picture fits, or one process among several ran out.
-        """
-        rate = phase.batch / 64 * warm_cosine(
-            self.step, phase.length(pictures), warm_up=phase.warm_up(pictures), highest=phase.lr, last=phase.lr_end
-        )  # fmt: skip
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["factor"] * rate
-        self.optimizer.param_groups[0]["weight_decay"] = phase.weight_decay
-        self.together.train()
-        part = weights(phase, self.step / phase.length(pictures))
-        share = len(batch["label"])
-        size = min(self.micro_batch or phase.micro_batch or share, share)
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                losses = self._gradients(batch, phase, part, size)
-                break
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                if size == 1 or self.group.world > 1:
-                    raise MemoryError(f"{size} pictures at a time do not fit; set a smaller micro_batch") from error
-            size = self.micro_batch = size // 2
-            torch.cuda.empty_cache()
-        self._move(phase)
-        self.step += 1
-        self.total += 1
-        return losses | {"lr": rate}
-
-    def _gradients(self, batch: Batch, phase: Phase, part: Mapping[str, float], size: int) -> dict[str, float]:
-        """Adds up the gradients of a batch, `size` pictures at a time; returns the parts of its loss."""
-        share = len(batch["label"])
-        sums: dict[str, float] = {}
-        for start in range(0, share, size):
-            piece = {name: values[start : start + size] for name, values in batch.items()}
-            counts = len(piece["label"]) / share
-            last = start + size >= share
-            quiet = contextlib.nullcontext() if last or self.group.world == 1 else self.together.no_sync()  # type: ignore[operator]
-            with quiet:
-                losses = self.together(piece, phase)
-                loss = torch.stack([part[name] * value for name, value in losses.items() if part.get(name)]).sum()
-                if not torch.isfinite(loss):
-                    self._stop(batch, float(loss))
-                self.scaler.scale(loss * counts).backward()
-            for name, value in (losses | {"loss": loss}).items():
-                sums[name] = sums.get(name, 0.0) + counts * value.item()
-        return sums
-
-    def _stop(self, batch: Batch, loss: float) -> None:
-        """Keeps the batch that gave a loss that is no number, and says what to do."""
-        path = self.out / (f"bad_batch_{self.group.rank}.pt" if self.group.world > 1 else "bad_batch.pt")
-        torch.save({"batch": batch, "phase": self.phase, "step": self.step}, path)
-        raise FloatingPointError(
-            f"the loss is {loss} in phase {self.phase + 1} at step {self.step}; the batch is in {path}; {REMEDIES}"
-        )
-
-    def _move(self, phase: Phase) -> None:
-        """Takes the optimiser's step along the clipped gradients, and moves the average."""
-        self.scaler.unscale_(self.optimizer)
-        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(trained, self.settings.gradient_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        update_average(self.average, self.objective.encoder, min(phase.ema, (1 + self.total) / (10 + self.total)))
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether this is what torch raises on a GPU, or on a CPU, that has no more memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def on_device(settings: Settings, phase: Phase, group: Group) -> bool:
     """Whether the device that trains also augments."""
     wanted = settings.augment_on == "device" or (settings.augment_on == "auto" and group.device.type == "cuda")
     return wanted and phase.augmentation == "photo"
 
 
-def train_phase(run: Run, cards: Cards, lessons: Lessons, log: Log) -> None:
-    """Takes the phase that the run is in to its end."""
+def batches(run: Run, cards: Cards, lessons: Lessons) -> Iterator[Batch]:
+    """This process's part of every batch from where the run is to the end of its phase, on its device."""
     settings, phase, group = run.settings, run.settings.phase[run.phase], run.group
-    shown = cards.of(phase)
-    last = phase.last(len(shown))
-    seed = settings.seed + run.phase
+    shown, seed = cards.of(phase), settings.seed + run.phase
     steps = phase.length(len(shown))
     side = round(phase.size * OVERSIZE) if on_device(settings, phase, group) else 0
     samples = Samples(shown, cards.labels, phase, count=steps * phase.batch, seed=seed, side=side)
-    places = numbers(range(run.step, last), phase.batch, group.rank, group.world)
+    left = range(run.step, phase.last(len(shown)))
     loader = DataLoader(
-        samples, phase.batch // group.world, sampler=places, num_workers=settings.workers,
-        prefetch_factor=4 if settings.workers else None, pin_memory=group.device.type == "cuda",
+        samples, phase.batch // group.world, sampler=numbers(left, phase.batch, group.rank, group.world),
+        num_workers=settings.workers, prefetch_factor=4 if settings.workers else None,
+        pin_memory=group.device.type == "cuda",
     )  # fmt: skip
+    for step, (pixels, label, image) in zip(left, loader, strict=True):
+        batch = {"pixels": pixels, "label": label} | lessons.of(image, phase)
+        batch = {name: values.to(group.device, non_blocking=True) for name, values in batch.items()}
+        if side:
+            chance = torch.Generator(group.device).manual_seed(seed + (step * group.world + group.rank) * 1000)
+            batch["pixels"] = on_device_samples(batch["pixels"], phase, step / steps, chance)
+        yield batch
+
+
+def train_phase(run: Run, cards: Cards, lessons: Lessons, log: Log) -> None:
+    """Takes the phase that the run is in to its end."""
+    settings, phase, group = run.settings, run.settings.phase[run.phase], run.group
+    pictures = len(cards.of(phase))
+    last = phase.last(pictures)
     begun, first = time.monotonic(), run.step
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not group.leads) as progress:
         task = progress.add_task(phase.name, total=last, completed=run.step)
-        for pixels, label, image in loader:
-            batch = {"pixels": pixels, "label": label} | lessons.of(image, phase)
-            batch = {name: values.to(group.device, non_blocking=True) for name, values in batch.items()}
-            if side:
-                chance = torch.Generator(group.device).manual_seed(seed + (run.step * group.world + group.rank) * 1000)
-                batch["pixels"] = on_device_samples(batch["pixels"], phase, run.step / steps, chance)
-            losses = run.update(batch, phase, len(shown))
+        for batch in batches(run, cards, lessons):
+            losses = run.update(batch, phase, pictures)
             progress.update(task, completed=run.step, description=f"{phase.name} hit {losses['hit']:.2f}")
             if run.step % LOG_EVERY == 0:
                 rate = phase.batch * (run.step - first) / (time.monotonic() - begun)
