@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -200,8 +200,3 @@ def bundle_figures(found: Figures) -> Figures:
         "top1": top1,
         "open_set_auroc": round(whole["score"]["auroc"], 4),
     } | shares
-
-
-def rows_of(found: Iterable[Figures], **wanted: object) -> list[Figures]:
-    """The rows that have these values."""
-    return [row for row in found if all(row[key] == value for key, value in wanted.items())]

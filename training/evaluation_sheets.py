@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,10 @@ def draw(found: Figures, results: Results, out: Path) -> list[str]:
     from matplotlib import pyplot as plt
 
     drawn = []
-    for name, wanted, size, make in (
-        ("open-set.png", found["open_set"], (13.0, 4.0), lambda figure: _open_set(figure, results)),
-        ("margins.png", found["retrieval"], (13.0, 4.0), lambda figure: _margins(figure, results)),
-        ("printings.png", found["printings"], (7.0, 4.2), lambda figure: _printings(figure, found)),
-        ("robustness.png", found["robustness"], (13.0, 10.0), lambda figure: _robustness(figure, found)),
-    ):
-        if wanted:
-            figure = plt.figure(figsize=size, dpi=110, layout="constrained")
-            make(figure)
+    for name, (part, size_wh, make) in CURVES.items():
+        if found[part]:
+            figure = plt.figure(figsize=size_wh, dpi=110, layout="constrained")
+            make(figure, found, results)
             figure.savefig(out / name)
             plt.close(figure)
             drawn.append(name)
@@ -62,7 +57,7 @@ def _tidy(axes: Any, title: str, across: str, up: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _open_set(figure: Any, results: Results) -> None:
+def _open_set(figure: Any, _: Figures, results: Results) -> None:
     """Histograms of the encoder's score and margin, and false accepts over recall for each method."""
     parts = results.open_set(("easy", "hard"))
     panels = figure.subplots(1, 3)
@@ -92,7 +87,7 @@ def _open_set(figure: Any, results: Results) -> None:
     panels[2].legend(frameon=False, fontsize=7)
 
 
-def _margins(figure: Any, results: Results) -> None:
+def _margins(figure: Any, _: Figures, results: Results) -> None:
     """Cumulative distribution of the right reference's lead, a panel for each method."""
     methods = list(results.retrieval[0][1].answers)
     shades = ("#1f4e79", "#c8321f", "#3d7a4e", "#b9975b", "#7a4e9c", "#8a8f98")
@@ -108,7 +103,7 @@ def _margins(figure: Any, results: Results) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
-def _printings(figure: Any, found: Figures) -> None:
+def _printings(figure: Any, found: Figures, _: Results) -> None:
     """Exact printing by the card's height; both languages together."""
     axes = figure.subplots()
     rows = [row for row in found["printings"] if "height_px" in row]
@@ -126,7 +121,7 @@ def _printings(figure: Any, found: Figures) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _robustness(figure: Any, found: Figures) -> None:
+def _robustness(figure: Any, found: Figures, _: Results) -> None:
     rows = found["robustness"]
     names = list(dict.fromkeys(row["factor"] for row in rows))
     panels = figure.subplots(-(-len(names) // 3), 3, squeeze=False).ravel()
@@ -145,6 +140,15 @@ def _robustness(figure: Any, found: Figures) -> None:
     panels[0].legend(frameon=False, fontsize=8)
     for axes in panels[len(names) :]:
         axes.set_axis_off()
+
+
+CURVES: Mapping[str, tuple[str, tuple[float, float], Callable[[Any, Figures, Results], None]]] = {
+    "open-set.png": ("open_set", (13.0, 4.0), _open_set),
+    "margins.png": ("retrieval", (13.0, 4.0), _margins),
+    "printings.png": ("printings", (7.0, 4.2), _printings),
+    "robustness.png": ("robustness", (13.0, 10.0), _robustness),
+}
+"""The part of the figures that each shows, its size in inches, and what draws it."""
 
 
 def failures(asked: Sequence[tuple[str, Asked]], references: References, path: Path) -> int:
