@@ -23,6 +23,7 @@ Picture = NDArray[np.uint8]
 
 COLOURS = {"model": "#c8321f", "phash": "#5b8db8", "untrained": "#8a8f98"}
 KNOWN, STRANGER = "#3d7a4e", "#b9975b"
+STYLES = {"score": "--", "margin": ":", "confidence": "-"}
 TILE_PX, CAPTION_PX, GAP_PX = 200, 54, 16
 COLUMNS, ROWS = 3, 8
 """Failures on the sheet, three pictures each."""
@@ -64,7 +65,7 @@ def _open_set(figure: Any, _: Figures, results: Results) -> None:
     for method in parts[0].answers:
         report = pooled([each.answers[method] for each in parts], 1, 2)
         inside, outside = evidence(report, calibration_of(results, method))
-        for by, style in (("score", "--"), ("margin", ":"), ("confidence", "-")):
+        for by, style in STYLES.items():
             levels = np.sort(inside[by])[::-1]
             false = [float((outside[by] >= level).mean()) for level in levels]
             recall = np.arange(1, len(levels) + 1) / len(levels)
@@ -84,7 +85,7 @@ def _open_set(figure: Any, _: Figures, results: Results) -> None:
     panels[2].set_ylim(0, 1)
     panels[2].set_xlim(50, 100)
     _tidy(panels[2], "Strangers accepted", "cards of the catalog accepted, %", "share of strangers accepted")
-    panels[2].legend(frameon=False, fontsize=7)
+    panels[2].legend(frameon=False, fontsize=7, loc="center left", ncols=1)
 
 
 def _margins(figure: Any, _: Figures, results: Results) -> None:
@@ -128,11 +129,15 @@ def _robustness(figure: Any, found: Figures, _: Results) -> None:
     for axes, factor in zip(panels, names, strict=False):
         steps = [row for row in rows if row["factor"] == factor]
         values = [row["value"] for row in steps]
-        for name in (name for name in TITLES if name in steps[0]["methods"]):
+        for name in (name for name in reversed(TITLES) if name in steps[0]["methods"]):  # the encoder on top
             shares = [row["methods"][name]["top1"] for row in steps]
             low, high = ([100 * share[end] for share in shares] for end in ("low", "high"))
             axes.fill_between(values, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
             axes.plot(values, [100 * s["share"] for s in shares], "o-", color=COLOURS[name], ms=4, label=TITLES[name])
+        if min(values) > 0:
+            axes.set_xscale("log")
+            axes.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+            axes.minorticks_off()
         if values[0] > values[-1]:
             axes.invert_xaxis()  # worse to the right
         axes.set_ylim(0, 102)

@@ -9,6 +9,7 @@ from training.evaluate_frames import OUTCOMES
 from training.evaluation_figures import percent
 from training.methods import MODEL
 from training.retrieval import MARGIN_QUANTILES, RECALL
+from training.robustness import BLURRED_PX, HEIGHT_PX
 
 __all__ = ["TITLES", "report"]
 
@@ -180,8 +181,8 @@ def robustness(found: Figures) -> Iterator[str]:
         return
     names = methods_of(rows)
     yield (
-        "Easy photos, true outline, cards of 240 px: one factor varied at a time, the same cards throughout. Right\n"
-        "face first.\n"
+        f"Easy photos, true outline, cards of {HEIGHT_PX:g} px ({BLURRED_PX:g} px where blur varies): one factor\n"
+        "varied at a time, the same cards throughout. Right face first.\n"
     )
     yield from table(
         ["factor", "value", "n", *(TITLES[name] for name in names)],

@@ -112,8 +112,8 @@ def write_untrained(model: Model, folder: Path) -> Path:
 
 def _stem_scale() -> Floats:
     """(1, 3, 1, 1): the first layer takes pixels of 0 to 255; its weights hold ImageNet's standard deviation."""
-    scale = 1 / (255 * np.asarray((0.229, 0.224, 0.225)))
-    return scale.astype(np.float32)[None, :, None, None]
+    deviations = np.asarray((0.229, 0.224, 0.225), np.float32)
+    return np.asarray(1 / (255 * deviations), np.float32)[None, :, None, None]
 
 
 def _fan_out(node: Any, shape: Sequence[int]) -> int:
