@@ -296,8 +296,9 @@ def test_failures_show_each_card_once_the_worst_first(data: Path, tmp_path: Path
     found = references.make_references(sources, 0, [hashing([])], tmp_path)
     cards = sources[0].queries[:4]
     right = answers(np.full(4, 0.8, np.float32), np.full(4, 0.9, np.float32))
-    wrong = replace(right, rank=np.array([1, 2, 3, 2]), lead=np.array([0.1, -0.1, -0.3, -0.2], np.float32))
-    asked = [("cards-en", Asked(cards, Condition(level), {MODEL: wrong})) for level in evaluate.LEVELS]
+    rank, leads = np.array([1, 2, 3, 2]), ((0.1, -0.4, -0.1, -0.2), (0.1, -0.1, -0.3, -0.2))
+    wrong = [replace(right, rank=rank, lead=np.array(lead, np.float32)) for lead in leads]
+    asked = [("cards-en", Asked(cards, Condition("easy"), {MODEL: each})) for each in wrong]
     drawn: list[int] = []
     tile = evaluation_sheets.tile
 
@@ -308,7 +309,7 @@ def test_failures_show_each_card_once_the_worst_first(data: Path, tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation_sheets, "tile", noted)
         assert evaluation_sheets.failures(asked, found, tmp_path / "failures.jpg") == 3
-    assert drawn == [2, 3, 1] and cv2.imread(str(tmp_path / "failures.jpg")) is not None
+    assert drawn == [1, 2, 3] and cv2.imread(str(tmp_path / "failures.jpg")) is not None
     none = [("cards-en", Asked(cards, Condition("easy"), {MODEL: right}))]
     assert evaluation_sheets.failures(none, found, tmp_path / "none.jpg") == 0
     assert not (tmp_path / "none.jpg").exists()
