@@ -34,10 +34,10 @@ from training.detection_frames import (
 )
 from training.detection_scoring import NO_QUADS, Assignment, assign, corner_error, effective_count, summarise
 from training.detection_sheets import FOUND_BGR, IGNORED_BGR, TRUE_BGR, Sheets, caption, tile
-from training.evaluate import wilson
 from training.evaluate_detection import evaluate, heading, line, measure, rows
 from training.label_photos import read_labels
 from training.render import deck
+from training.retrieval import wilson
 
 Floats = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""What training and evaluation are built from, as far as it needs no torch: data, augmentation, hash, statistics."""
+"""What training and evaluation are built from, as far as it needs no torch: data, augmentation, hash."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cardrec.decide import Calibration, decide
-from training import augment, data, evaluate, phash
-from training.logistic import fit_logistic
+from training import augment, data, phash
 
 
 def picture(seed: int, size_wh: tuple[int, int] = (150, 210)) -> NDArray[np.uint8]:
@@ -75,55 +73,3 @@ def test_hash_finds_a_scaled_and_darkened_picture() -> None:
     cards = [picture(seed) for seed in range(30)]
     darker = [(cv2.resize(card, (90, 120)) * 0.7).astype(np.uint8) for card in cards]
     assert phash.nearest(phash.phash(darker), phash.phash(cards)).tolist() == list(range(30))
-
-
-def test_wilson_interval_matches_published_values() -> None:
-    # Newcombe 1998, table I, method 3: 81/263 -> 0.2553-0.3662; 0/20 -> 0-0.1611
-    assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert evaluate.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-
-
-def test_auroc_is_the_share_of_ordered_pairs() -> None:
-    inside, outside = np.array([0.9, 0.4, 0.8], np.float32), np.array([0.5, 0.1], np.float32)
-    assert evaluate.auroc(inside, outside) == pytest.approx(5 / 6)
-
-
-def test_margin_is_over_another_face() -> None:
-    similarity = np.array([[0.9, 0.85, 0.3]], np.float32)
-    best, score, margin = evaluate.best_of_faces(similarity, np.array([7, 7, 8]))
-    assert (best[0], score[0]) == (0, np.float32(0.9)) and margin[0] == pytest.approx(0.6)
-
-
-def test_calibration_separates_what_can_be_separated() -> None:
-    rng = np.random.default_rng(0)
-    inside, outside = rng.normal(0.85, 0.05, 500), rng.normal(0.45, 0.05, 500)
-    answers = evaluate.Answers(
-        right=np.ones(500, bool),
-        score=inside.astype(np.float32),
-        margin=np.full(500, 0.3, np.float32),
-        outside_score=outside.astype(np.float32),
-        outside_margin=np.full(500, 0.05, np.float32),
-        twin=np.zeros(500, bool),
-    )
-    numbers = evaluate.calibrate(answers)
-    calibration = Calibration.from_numbers(numbers)
-    known = [decide([score, score - 0.3], calibration)[0] for score in inside]
-    strangers = [decide([score, score - 0.05], calibration)[0] for score in outside]
-    assert known.count("match") > 480
-    assert strangers.count("match") <= 6 and strangers.count("unknown") >= 440
-    assert numbers["score_weight"] > 0 and 0.45 < numbers["min_score"] < 0.6
-
-
-def test_cards_whose_twin_is_in_the_catalog_are_no_strangers() -> None:
-    hashes = phash.phash([picture(1), picture(2), picture(1), picture(3)])
-    faces = np.array([0, 1, 2, 3])
-    assert evaluate.twins(hashes, faces, np.arange(4)).tolist() == [True, False, True, False]
-    assert evaluate.twins(hashes, np.array([0, 1, 0, 3]), np.arange(4)).tolist() == [False] * 4
-
-
-def test_logistic_fit_recovers_the_curve() -> None:
-    rng = np.random.default_rng(1)
-    x = rng.normal(0, 1, (20000, 1))
-    right = rng.random(20000) < 1 / (1 + np.exp(-(0.5 + 2 * x[:, 0])))
-    design = np.column_stack([np.ones(len(x)), x])
-    assert fit_logistic(design, right, ridge=evaluate.RIDGE) == pytest.approx([0.5, 2.0], abs=0.1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.quads import BEYOND, iou, side_lengths
-from training.evaluate import wilson
+from training.retrieval import wilson
 
 Quads: TypeAlias = NDArray[np.floating[Any]]
 Floats: TypeAlias = NDArray[np.float64]

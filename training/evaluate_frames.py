@@ -11,55 +11,68 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cardrec import Catalog, Embedder, Recognizer, Result
 from cardrec.embed import open_encoder
 from training.data import CardImage, load_folder
-from training.evaluate import twins, wilson
-from training.phash import phash
+from training.methods import hash_vectors
+from training.queries import generator, thinned
+from training.retrieval import twins, wilson
 from training.simulate import Level, simulate_frame
 
+__all__ = ["OUTCOMES", "named_first", "outcome", "take_frame", "without_twins"]
+
+FRAME_SEED = 40
 STRANGERS = 10
 """Every so manieth card is left out of the catalog."""
 
 OUTCOMES = ("right", "wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown", "no outline")
 
 
-def without_twins(strangers: list[CardImage], known: list[CardImage]) -> tuple[list[CardImage], list[CardImage]]:
-    """The two lists, without the strangers that look nearly the same as a known card: reprints are no strangers."""
-    hashes = phash([card.pixels for card in strangers + known])
-    faces = np.arange(len(hashes))
+def without_twins(strangers: list[CardImage], known: list[CardImage]) -> list[CardImage]:
+    """The strangers that look like no known card: reprints are no strangers."""
+    vectors = hash_vectors([card.pixels for card in strangers + known])
+    faces = np.arange(len(vectors))
     faces[: len(strangers)] = -1
-    twin = twins(hashes, faces, np.arange(len(strangers)))
-    return [card for card, same in zip(strangers, twin, strict=True) if not same], known
+    twin = twins(vectors, faces, np.arange(len(strangers)))
+    return [card for card, same in zip(strangers, twin, strict=True) if not same]
 
 
-def outcome(result: Result, card_id: str) -> str:
-    """What became of a photo of this card."""
+def take_frame(level: Level, card: CardImage) -> NDArray[np.uint8]:
+    """(720, 1280, 3) uint8 BGR: a photo of one card. The same every time."""
+    return simulate_frame([card.pixels], rng=generator(FRAME_SEED, card), level=level).pixels
+
+
+def named_first(result: Result, right: Collection[str]) -> bool:
+    """Whether one of these card_ids comes first, whatever the status."""
+    return bool(result.cards) and result.cards[0].matches[0].card_id in right
+
+
+def outcome(result: Result, right: Collection[str]) -> str:
+    """What became of a photo of a card that has these card_ids."""
     if not result.cards:
         return "no outline"
-    card = result.cards[0]
-    if card.status == "unknown":
+    status, first = result.cards[0].status, named_first(result, right)
+    if status == "unknown":
         return "unknown"
-    right = card.matches[0].card_id == card_id
-    if card.status == "ambiguous":
-        return "ambiguous, right first" if right else "ambiguous, wrong first"
-    return "right" if right else "wrong"
+    if status == "ambiguous":
+        return "ambiguous, right first" if first else "ambiguous, wrong first"
+    return "right" if first else "wrong"
 
 
-def count_outcomes(recognizer: Recognizer, cards: list[CardImage], level: Level, seed: int) -> Counter[str]:
-    """The outcomes of one photo of each card, in a 1280x720 frame."""
-    counted: Counter[str] = Counter()
-    for number, card in enumerate(cards):
-        rng = np.random.default_rng([seed, number])
-        shot = simulate_frame([card.pixels], rng=rng, level=level)
-        counted[outcome(recognizer.identify(shot.pixels), card.card_id)] += 1
-    return counted
+def count_outcomes(recognizer: Recognizer, cards: Sequence[CardImage], level: Level) -> Counter[str]:
+    """The outcomes of one photo of each card."""
+    frames = map(partial(take_frame, level), cards)
+    results = map(recognizer.identify, frames)
+    return Counter(outcome(result, {card.card_id}) for result, card in zip(results, cards, strict=True))
 
 
 def main() -> None:
@@ -71,8 +84,9 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     cards = load_folder(options.folder)
-    strangers, known = without_twins(cards[::STRANGERS], [card for n, card in enumerate(cards) if n % STRANGERS])
-    chosen = known[:: max(1, len(known) // options.count)][: options.count]
+    known = [card for n, card in enumerate(cards) if n % STRANGERS]
+    strangers = without_twins(cards[::STRANGERS], known)
+    chosen = thinned(known, options.count)
     levels: list[Level] = ["easy", "hard"]
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "cards.cardrec"
@@ -82,12 +96,12 @@ def main() -> None:
             Catalog.build(path, items, encoder=embedder, near=None)
         with Recognizer(path, model=options.model) as recognizer:
             for level in levels:
-                found = count_outcomes(recognizer, chosen, level, 40)
+                found = count_outcomes(recognizer, chosen, level)
                 low, high = wilson(found["right"], len(chosen))
                 counts = ", ".join(f"{name} {found[name]}" for name in OUTCOMES)
                 share = f"{found['right'] / len(chosen):.1%} ({low:.1%}-{high:.1%})"
                 print(f"{level}: right {share} of {len(chosen)}: {counts}")
-                taken = count_outcomes(recognizer, strangers, level, 41)["wrong"]
+                taken = count_outcomes(recognizer, strangers, level)["wrong"]
                 print(f"{level}: {taken} of {len(strangers)} strangers taken for a card of the catalog", flush=True)
 
 

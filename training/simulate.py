@@ -128,7 +128,13 @@ def simulate_frame(
 
 
 def simulate_crop(
-    card_rgb: Picture, *, rng: np.random.Generator, level: Level | Look, corner_error: float, size: int = 224
+    card_rgb: Picture,
+    *,
+    rng: np.random.Generator,
+    level: Level | Look,
+    corner_error: float,
+    size: int = 224,
+    height_px: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """What a rectifier cuts out of a photo of one card when its corners are a little off.
 
@@ -138,15 +144,19 @@ def simulate_crop(
         level: as for simulate_frame; ``page`` gives a sleeved card in a page's light.
         corner_error: standard deviation of each corner's coordinates, as a share of the card's width in the frame.
         size: width and height of the crop in pixels.
+        height_px: range of the card's height in the frame, within a tenth; 230 to 400 at level ``easy``, 150 to 380
+            at others where None.
 
     Returns:
         (size, size, 3) uint8 RGB, the whole card stretched to the square.
     """
     look = _look(level)
-    height_px = rng.uniform(230, 400) if level == "easy" else rng.uniform(150, 380)
+    if height_px is None:
+        height_px = (230, 400) if level == "easy" else (150, 380)
+    drawn_px = rng.uniform(*height_px)
     sleeve = 1.0 if look.page else look.sleeve
     look = replace(look, fill=(0.8, 0.94), turn_deg=min(look.turn_deg, 10.0), sleeve=sleeve, hold=0.0, page=False)
-    size_wh = (int(height_px * 1.05), int(height_px * 1.12))
+    size_wh = (int(drawn_px * 1.05), int(drawn_px * 1.12))
     table = procedural_background((size_wh[0] // 2, size_wh[1] // 2), rng)
     frame = simulate_frame([card_rgb], rng=rng, level=look, size_wh=size_wh, background=table)
     quad = frame.quads_px[0].astype(np.float64)
