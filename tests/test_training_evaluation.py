@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +29,7 @@ from training.methods import HASH, MODEL, Method, hash_vectors, open_methods, wr
 from training.queries import Asked, Condition, Examiner, photograph, thinned
 from training.render import deck, render
 from training.retrieval import Answers
+from training.settings import read_settings
 
 Floats = NDArray[np.float32]
 
@@ -209,8 +209,8 @@ evaluate = false
 [[source]]
 folder = "nowhere"
 evaluate = false
+[[phase]]
 """
-CONFIG = tomllib.loads(CONFIG_TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +226,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def examined(data: Path) -> list[references.Source]:
+    return references.examined(read_settings(data / "config.toml"), data)
+
+
 def hashing(asked: list[int]) -> Method:
     """The hash, which notes how many pictures it was asked for."""
 
@@ -237,7 +241,7 @@ def hashing(asked: list[int]) -> Method:
 
 
 def test_sources_tell_what_is_measured_and_whose_art_it_is(data: Path) -> None:
-    english, other = references.load_sources(CONFIG, data)
+    english, other = examined(data)
     assert [card.card_id for card in english.queries] == [f"cards-en/S{n}" for n in range(2, CARDS)]
     assert [card.card_id for card in other.queries] == ["cards-vx/S5", "cards-vx/S6", "cards-vx/S7"]
     assert other.other_language and not english.other_language
@@ -245,7 +249,7 @@ def test_sources_tell_what_is_measured_and_whose_art_it_is(data: Path) -> None:
 
 
 def test_references_are_filled_up_and_encoded_once(data: Path, tmp_path: Path) -> None:
-    sources = references.load_sources(CONFIG, data)
+    sources = examined(data)
     asked: list[int] = []
     make = partial(references.make_references, sources, 14, [hashing(asked)], tmp_path)
     found = make()
@@ -260,7 +264,7 @@ def test_references_are_filled_up_and_encoded_once(data: Path, tmp_path: Path) -
 
 
 def test_exact_printing_asks_for_the_language_and_art_for_either(data: Path, tmp_path: Path) -> None:
-    sources = references.load_sources(CONFIG, data)
+    sources = examined(data)
     found = references.make_references(sources, 0, [hashing([])], tmp_path)
     twisted = np.roll(found.vectors[HASH], CARDS, axis=0)  # each printing has its twin's vector
     swapped = replace(found, vectors={HASH: twisted})
@@ -272,7 +276,7 @@ def test_exact_printing_asks_for_the_language_and_art_for_either(data: Path, tmp
 
 
 def test_strangers_are_not_known_and_no_reprints(data: Path, tmp_path: Path) -> None:
-    sources = references.load_sources(CONFIG, data)
+    sources = examined(data)
     found = references.make_references(sources, 0, [hashing([])], tmp_path)
     (one,) = end_to_end.plan(sources, found, 4)
     assert one.source == "cards-en" and 1 <= len(one.strangers) <= 2 and len(one.known) == 4
@@ -292,7 +296,7 @@ def test_untrained_network_is_seeded_and_gives_unit_vectors(tmp_path: Path) -> N
 
 
 def test_failures_show_each_card_once_the_worst_first(data: Path, tmp_path: Path) -> None:
-    sources = references.load_sources(CONFIG, data)
+    sources = examined(data)
     found = references.make_references(sources, 0, [hashing([])], tmp_path)
     cards = sources[0].queries[:4]
     right = answers(np.full(4, 0.8, np.float32), np.full(4, 0.9, np.float32))

@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +32,8 @@ from training.evaluation_figures import CALIBRATED_ON, Results, bundle_figures, 
 from training.evaluation_tables import report
 from training.methods import open_methods
 from training.queries import Condition, Examiner, thinned
-from training.references import Mapper, References, Source, load_sources, make_references
+from training.references import Mapper, References, Source, examined, make_references
+from training.settings import read_settings
 from training.simulate import Level
 
 LEVELS: tuple[Level, ...] = ("easy", "hard")
@@ -102,7 +102,7 @@ def processes(count: int) -> Iterator[Mapper]:
 def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, float], Results, References]:
     """Figures, calibration, and what they come from."""
     model = Model.load(options.model)
-    sources = load_sources(tomllib.loads(options.config.read_text()), options.data)
+    sources = examined(read_settings(options.config), options.data)
     cache = options.cache or options.out / "cache"
     with processes(options.processes) as mapper, open_methods(options.model, cache, threads=options.threads) as methods:
         told("references")

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.embed import chunks
-from training.data import CardImage, load_source, split
+from training.data import CardImage, load_sources, source_name, split
 from training.methods import Method
 from training.render import CardSpec, deck, render
+from training.settings import Settings
 
-__all__ = ["References", "Source", "load_sources", "make_references"]
+__all__ = ["References", "Source", "examined", "make_references"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -41,10 +42,10 @@ AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The cards of one folder.
+    """The cards of one source.
 
     Attributes:
-        name: the folder's.
+        name: the source's.
         cards: all of them.
         queries: those that may be photographed: of faces that no training saw.
         art: name of the source that shows the same art under the same file names; its own, if there is none.
@@ -65,18 +66,16 @@ class Source:
         return f"{self.art}/{card.face.split('/', 1)[1]}"
 
 
-def load_sources(config: Mapping[str, Any], data: Path) -> list[Source]:
-    """The sources of a config. ``measured`` narrows a source's queries to file names that start with one of these.
+def examined(settings: Settings, data: Path) -> list[Source]:
+    """The sources of a training. ``measured`` narrows a source's queries to file names that start with one of these.
 
     Sources that are not evaluated, nor tell whose art they show, are left out.
     """
+    chosen = [source for source in settings.source if source.get("evaluate", True) or "split_as" in source]
     found = []
-    for source in config["source"]:
-        if not source.get("evaluate", True) and "split_as" not in source:
-            continue
-        cards = load_source(source, data)
-        _, unseen = split(cards, source, config["held_out"])
-        name = Path(source["folder"]).name
+    for source, cards in zip(chosen, load_sources(chosen, data), strict=True):
+        _, unseen = split(cards, source, settings.held_out)
+        name = source_name(source)
         prefixes = tuple(source.get("measured", [""]))
         queries = [card for card in unseen if card.card_id.split("/", 1)[1].startswith(prefixes)]
         found.append(Source(name, cards, queries, source.get("split_as", name)))
