@@ -174,6 +174,14 @@ def test_a_smaller_card_keeps_less_detail() -> None:
     assert detail[1] < detail[0] / 4
 
 
+@pytest.mark.parametrize("factor", robustness.FACTORS, ids=lambda factor: factor.name)
+def test_every_factor_can_be_photographed_at_every_value_and_does_harm(factor: robustness.Factor) -> None:
+    card = CardImage("a/1", "a/1", render(deck(1, seed=3)[0], height_px=320))
+    crops = [photograph(factor.at(value), card) for value in factor.values]
+    change = [float(np.abs(crop.astype(int) - crops[0]).mean()) for crop in crops]
+    assert change[0] == 0 and min(change[1:]) > 0.5 and change[-1] > change[1]
+
+
 def test_thinned_is_even_and_bounded() -> None:
     cards = [CardImage(f"a/{n}", f"a/{n}", picture(0)) for n in range(10)]
     assert [card.card_id for card in thinned(cards, 3)] == ["a/0", "a/3", "a/6"]

@@ -85,7 +85,7 @@ def _open_set(figure: Any, _: Figures, results: Results) -> None:
     panels[2].set_ylim(0, 1)
     panels[2].set_xlim(50, 100)
     _tidy(panels[2], "Strangers accepted", "cards of the catalog accepted, %", "share of strangers accepted")
-    panels[2].legend(frameon=False, fontsize=7, loc="center left", ncols=1)
+    panels[2].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 
 
 def _margins(figure: Any, _: Figures, results: Results) -> None:
@@ -148,7 +148,7 @@ def _robustness(figure: Any, found: Figures, _: Results) -> None:
 
 
 CURVES: Mapping[str, tuple[str, tuple[float, float], Callable[[Any, Figures, Results], None]]] = {
-    "open-set.png": ("open_set", (13.0, 4.0), _open_set),
+    "open-set.png": ("open_set", (15.0, 4.0), _open_set),
     "margins.png": ("retrieval", (13.0, 4.0), _margins),
     "printings.png": ("printings", (7.0, 4.2), _printings),
     "robustness.png": ("robustness", (13.0, 10.0), _robustness),

@@ -58,7 +58,7 @@ FACTORS = (
     Factor(
         "card height",
         "px in the frame",
-        (240, 160, 110, 80, 56, 40, 28),
+        (240, 160, 110, 80, 56, 40, 32),
         lambda v: replace(BASE, height_px=(v, v)),
     ),
     Factor("noise", "standard deviation, grey levels", (0, 10, 20, 40, 60, 90), lambda v: _look(noise=(v, v))),
