@@ -109,14 +109,14 @@ def tone(picture: Picture, rng: np.random.Generator, strength: float) -> Picture
     curve = 0.5 + (curve - 0.5) * (1 - rng.uniform(0, 0.4 * strength)) + rng.normal(0, 0.06 * strength)
     lut = (np.clip(curve, 0, 1) * 255).astype(np.uint8)
     toned = cv2.LUT(picture, lut[None])
-    saturation = float(np.clip(rng.normal(1.0, 0.2 * strength), 0.1, 1.6))
+    saturation = float(np.clip(rng.normal(1.0, 0.25 * strength), 0.1, 1.6))
     grey = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return cv2.addWeighted(toned, saturation, grey, 1 - saturation, 0).astype(np.uint8)
 
 
 def light_field(size: int, rng: np.random.Generator) -> Image32:
     """Uneven light: a smooth factor around 1, sometimes with the edge of a shadow; (size, size, 1) float32."""
-    corners = np.exp(rng.normal(0, 0.18, (3, 3))).astype(np.float32)
+    corners = np.exp(rng.normal(0, 0.22, (3, 3))).astype(np.float32)
     field = cv2.resize(corners, (size, size), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.25:
         y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
@@ -159,7 +159,7 @@ def finger(picture: Picture, rng: np.random.Generator) -> Picture:
 
 def haze(picture: Image32, rng: np.random.Generator) -> Image32:
     """The veil that a sleeve or a pocket lays over a card: light added to the card's own, most seen on black."""
-    share = np.float32(rng.uniform(0.02, 0.25))
+    share = np.float32(rng.uniform(0.02, 0.4))
     return picture * (1 - share) + share * np.float32(rng.uniform(150, 255))
 
 
@@ -218,7 +218,7 @@ def photo(card: Picture, size: int, rng: np.random.Generator, strength: float = 
     crop = tone(crop, rng, strength)
     if rng.random() < 0.85 * strength:
         lit = crop.astype(np.float32)
-        if rng.random() < 0.12:
+        if rng.random() < 0.2:
             lit += sheen(size, rng)
         if rng.random() < 0.3:
             lit = haze(lit, rng)

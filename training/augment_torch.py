@@ -75,7 +75,7 @@ def photo_batch(cards: Tensor, size: int, generator: torch.Generator, strength: 
     crop = torch.where(dice.happens(0.5 * strength), _blur(crop, dice), crop)
     crop = _tone(crop, dice, strength)
     lit = crop
-    lit = torch.where(dice.happens(0.12), lit + _sheen(size, dice), lit)
+    lit = torch.where(dice.happens(0.2), lit + _sheen(size, dice), lit)
     lit = torch.where(dice.happens(0.3), _haze(lit, dice), lit)
     lit = lit * _light_field(size, dice)
     lit = torch.where(dice.happens(0.4), lit + _glare(size, dice), lit)
@@ -177,13 +177,13 @@ def _tone(picture: Tensor, dice: _Dice, strength: float) -> Tensor:
     toned = curve.clamp(0, 1) * 255
     luma = torch.tensor([0.299, 0.587, 0.114], device=dice.device).view(1, 3, 1, 1)
     grey = (toned * luma).sum(dim=1, keepdim=True)
-    saturation = (1 + dice.normal(0.2 * strength, *one)).clamp(0.1, 1.6)
+    saturation = (1 + dice.normal(0.25 * strength, *one)).clamp(0.1, 1.6)
     return (grey + (toned - grey) * saturation).clamp(0, 255)
 
 
 def _light_field(size: int, dice: _Dice) -> Tensor:
     """Uneven light, sometimes with the edge of a shadow: a factor (n, 1, size, size) around 1."""
-    field = _grown(torch.exp(dice.normal(0.18, 1, 3, 3)), size)
+    field = _grown(torch.exp(dice.normal(0.22, 1, 3, 3)), size)
     x, y = _axes(size, dice)
     angle, offset, width = (
         dice.even(0, 2 * math.pi, 1, 1, 1),
@@ -215,7 +215,7 @@ def _glare(size: int, dice: _Dice) -> Tensor:
 
 def _haze(picture: Tensor, dice: _Dice) -> Tensor:
     """The veil that a sleeve lays over the card."""
-    share = dice.even(0.02, 0.25, 1, 1, 1)
+    share = dice.even(0.02, 0.4, 1, 1, 1)
     return picture * (1 - share) + share * dice.even(150, 255, 1, 1, 1)
 
 
