@@ -22,10 +22,12 @@ for needed in ("timm", "tensorboard"):
 
 from torch import Tensor, nn  # noqa: E402
 
+from training.cards import load_cards  # noqa: E402
 from training.distributed import Group  # noqa: E402
 from training.logs import Log  # noqa: E402
 from training.objective import Batch  # noqa: E402
 from training.run import Run  # noqa: E402
+from training.samples import Samples, look_alikes, numbers  # noqa: E402
 from training.settings import Phase, Settings, read_settings  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -124,6 +126,43 @@ def test_two_processes_train_as_one_does_in_halves(data: Path, tmp_path: Path) -
     two = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)["objective"]
     learned = {name: value for name, value in one.items() if "running" not in name and "tracked" not in name}
     assert_same(learned, {name: two[name] for name in learned}, atol=2e-5)
+
+
+def test_a_student_learns_from_an_encoder_of_ours(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "teacher")
+    settings = read_settings(data / "config.toml")
+    taught = Phase(
+        name="distilled", size=64, steps=2, batch=4, class_weight=(0.0, 0.0), embedding_weight=0.7, logits_weight=0.3
+    )
+    teacher = {"kind": "encoder", "checkpoint": str(tmp_path / "teacher" / "checkpoint.pt"), "size": 64}
+    weights = run(data, tmp_path / "student", replace(settings, phase=(taught,), teacher=teacher, augment_on="device"))
+    with (tmp_path / "student" / "log.csv").open(newline="") as file:
+        assert "unseen/top1" in [row[1] for row in csv.reader(file)]
+    assert any(name.startswith("judge.") for name in weights)
+    teachers = torch.load(tmp_path / "teacher" / "checkpoint.pt", weights_only=True)["average"]
+    assert not torch.allclose(weights["encoder.linear.weight"], teachers["linear.weight"], atol=1e-3)
+
+
+def test_the_sequence_of_samples(data: Path) -> None:
+    cards = load_cards(replace(read_settings(data / "config.toml"), held_out=0.0), data)
+    phase = Phase(size=64, look_alikes=0.25, strength=(0.5, 0.5))
+    samples = Samples(cards.shown, cards.labels, phase, count=64, seed=1)
+    shown = [samples[number] for number in range(64)]
+    again = Samples(cards.shown, cards.labels, phase, count=64, seed=1)[37]
+    assert np.array_equal(shown[37][0], again[0]) and shown[37][1:] == again[1:]
+    alike = look_alikes(cards.shown, cards.labels)
+    pairs = [shown[n + 1][2] == alike[shown[n][2]] for n in range(0, 64, 2)]
+    assert 8 <= sum(pairs) <= 24
+    assert (alike != np.arange(16)).all()
+    plain = Samples(cards.shown, cards.labels, replace(phase, look_alikes=0.0), count=64, seed=1)
+    assert sorted(plain[number][2] for number in range(16, 32)) == list(range(16))
+
+
+def test_processes_share_every_batch() -> None:
+    parts = [numbers(range(3, 5), 6, rank, 3) for rank in range(3)]
+    assert parts == [[18, 19, 24, 25], [20, 21, 26, 27], [22, 23, 28, 29]]
+    with pytest.raises(ValueError, match="multiple of 4"):
+        numbers(range(1), 6, 0, 4)
 
 
 class Line(nn.Module):
