@@ -133,7 +133,7 @@ class Run:
                 losses = self.together(piece, phase)
                 loss = torch.stack([part[name] * value for name, value in losses.items() if part.get(name)]).sum()
                 if not torch.isfinite(loss):
-                    self._stop(batch, float(loss))
+                    self._stop(batch, loss.item())
                 self.scaler.scale(loss * counts).backward()
             for name, value in (losses | {"loss": loss}).items():
                 sums[name] = sums.get(name, 0.0) + counts * value.item()
