@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-
 from test_training_data import picture  # noqa: E402
+from torch import Generator, Tensor  # noqa: E402
 
 from training import augment, phash  # noqa: E402
 from training.augment_torch import _Dice, _homographies, _rounded, photo_batch, samples  # noqa: E402
 from training.settings import Phase  # noqa: E402
 
 
-def batch(count: int, side: int = 154) -> torch.Tensor:
+def batch(count: int, side: int = 154) -> Tensor:
     return torch.from_numpy(np.stack([cv2.resize(picture(seed), (side, side)) for seed in range(count)]))
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def seeded(seed: int = 0) -> Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -80,7 +80,7 @@ def test_brightness_is_rounded_as_jpeg_does(quality: int) -> None:
     grey = cv2.cvtColor(picture(3, (152, 96)), cv2.COLOR_RGB2GRAY)
     grey = np.clip(grey + np.random.default_rng(0).normal(0, 8, grey.shape), 0, 255).astype(np.uint8)
     coded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    expected = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE).astype(float)
+    expected = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), float)
     scale = 50 / quality if quality < 50 else 2 - quality / 50
     steps = (torch.tensor(_LUMA).float() * scale).round().clamp(min=1)[None, None]
     given = (_rounded(torch.from_numpy(grey).float()[None, None] - 128, steps) + 128).clamp(0, 255)[0, 0].numpy()

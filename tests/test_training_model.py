@@ -150,9 +150,8 @@ def test_losses_of_a_teacher_are_least_where_it_is_reached() -> None:
 
 def test_parts_of_the_loss_are_those_that_the_phase_counts() -> None:
     encoder = CardEncoder(dimension=8, channels=4, grid=2)
-    objective = Objective(
-        encoder, Classes(torch.eye(5, 8)), precision="bf16", recompute=True, judge=torch.nn.Linear(8, 5)
-    )
+    judge = torch.nn.Linear(8, 5)
+    objective = Objective(encoder, Classes(torch.eye(5, 8)), precision="bf16", recompute=True, judge=judge)
     batch = {
         "pixels": torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8), "label": torch.tensor([0, 1, 4]),
         "embedding": torch.eye(3, 8), "maps": torch.rand(3, 1280, 2, 2),
@@ -162,7 +161,7 @@ def test_parts_of_the_loss_are_those_that_the_phase_counts() -> None:
     parts = objective(batch, Phase(embedding_weight=0.7, logits_weight=0.3))
     assert set(parts) == {"class", "hit", "embedding", "logits", "relation"}
     parts["logits"].backward()
-    assert encoder.linear.weight.grad is not None and all(p.grad is None for p in objective.judge.parameters())
+    assert encoder.linear.weight.grad is not None and all(p.grad is None for p in judge.parameters())
     phase = Phase(class_weight=(1.0, 0.0), logits_weight=0.3)
     assert weights(phase, 0.25) == {"class": 0.75, "map": 0.0, "embedding": 0.0, "logits": 0.3, "relation": 0.0}
 

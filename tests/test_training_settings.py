@@ -37,8 +37,10 @@ def test_the_original_recipe() -> None:
             5,
         )
         assert phase.augmentation == "original"
-    assert direct.class_weight == (1, 1) and not direct.teaches()
-    assert distilled.class_weight == (0, 0) and distilled.teaches()
+    assert direct.class_weight == (1.0, 1.0)
+    assert not direct.teaches()
+    assert distilled.class_weight == (0.0, 0.0)
+    assert distilled.teaches()
     assert (distilled.embedding_weight, distilled.logits_weight, distilled.temperature) == (0.7, 0.3, 4.0)
 
 
