@@ -15,6 +15,7 @@ import copy
 import hashlib
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--config", type=Path, help="the training's config; needed with --data")
+    parser.add_argument("--config", type=Path, help="the training's config, for model.json; needed with --data")
     parser.add_argument("--data", type=Path, help="folder that the config's paths start from; to rotate")
     options = parser.parse_args()
     if options.data and not options.config:
@@ -174,13 +175,15 @@ def main() -> None:
     encoder = CardEncoder(**state["config"]["model"])
     encoder.load_state_dict(state["average"])
     encoder.eval()
-    rotation = rotation_of(encoder, read_settings(options.config), options.data) if options.data else None
+    settings = read_settings(options.config) if options.config else None
+    rotation = rotation_of(encoder, settings, options.data) if settings and options.data else None
     options.out.mkdir(parents=True, exist_ok=True)
     network = options.out / "model.onnx"
     write_onnx(Inference(encoder, rotation), network)
     difference = check_agreement(encoder, network, rotation)
     print(f"{network}: {network.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")
-    training = {"config": state["config"], "steps": state["total"], "rotated": rotation is not None}
+    config = asdict(settings) if settings else state["config"]
+    training = {"config": config, "steps": state["total"], "rotated": rotation is not None}
     details = describe(network, options.name, encoder.linear.out_features, training)
     (options.out / "model.json").write_text(json.dumps(details, indent=2) + "\n")
 
