@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,6 +141,22 @@ def test_a_student_starts_with_what_its_teacher_knows(data: Path, tmp_path: Path
     expected = open_teacher(table, data)(stacked([card.pixels for card in cards.shown], 64))
     assert torch.allclose(learned["classes.proxies"][cards.labels], expected, atol=2e-3)  # they are kept in float16
     assert any(name.startswith("judge.") for name in learned)
+
+
+def test_what_is_compiled_is_what_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+
+    def compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def counted(pixels: Tensor) -> Tensor:
+            ran.append(len(pixels))
+            return function(pixels)
+
+        return counted
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    settings = read_settings(data / "config.toml")
+    run(data, tmp_path, replace(settings, phase=(replace(settings.phase[0], stop=1),), compile=True))
+    assert ran == [4]
 
 
 def test_the_sequence_of_samples(data: Path) -> None:

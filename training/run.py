@@ -41,7 +41,7 @@ class Run:
         self.objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(objective.encoder)
         if settings.compile:
-            objective.encoder.backbone.compile()
+            objective.encoder.maps = torch.compile(objective.encoder.maps)  # type: ignore[method-assign]
         self.together = group.wrap(self.objective)
         self.optimizer = torch.optim.AdamW(
             [
