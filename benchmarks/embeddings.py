@@ -20,14 +20,11 @@ from rich.progress import track
 
 from cardrec.embed import Embedder, chunks
 from training.data import read_rgb
+from training.references import DECK_SEED, HEIGHT_PX
 from training.render import deck, render
 from training.simulate import Level, simulate_crop
 
 FOLDERS = ("redemption", "pocket-en", "pocket-de")
-DECK_SEED = 50
-"""A deck of its own: neither trained on nor in the demo."""
-HEIGHT_PX = 320
-"""Of a rendered card; the published pictures at hand are as large."""
 CORNER_ERROR = 0.015
 """Standard deviation of a corner, as a share of the card's width: about what the detector leaves."""
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from test_training_data import picture
 
 from cardrec import Result
 from cardrec.decide import Calibration, decide
@@ -32,12 +33,6 @@ from training.retrieval import Answers
 from training.settings import read_settings
 
 Floats = NDArray[np.float32]
-
-
-def picture(seed: int, size_wh: tuple[int, int] = (150, 210)) -> NDArray[np.uint8]:
-    """A smooth random picture, (H, W, 3) uint8."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    return cv2.resize(coarse, size_wh, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 6) -> Floats:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.augment import outline_error
-from training.settings import Phase
+from training.settings import Phase, between
 
 __all__ = ["OVERSIZE", "photo_batch", "samples"]
 
@@ -49,8 +49,7 @@ def samples(cards: Tensor, phase: Phase, progress: float, generator: torch.Gener
         progress: 0..1 of the way through the phase.
         generator: the only source of chance.
     """
-    first, last = phase.strength
-    photos = photo_batch(cards, phase.size, generator, first + (last - first) * progress)
+    photos = photo_batch(cards, phase.size, generator, between(phase.strength, progress))
     dice = _Dice(len(cards), generator)
     planes = cards.permute(0, 3, 1, 2).float()
     small = F.interpolate(planes, (phase.size, phase.size), mode="bilinear", antialias=True, align_corners=False)

@@ -32,6 +32,11 @@ class Cards:
     labels: list[int]
     unseen: list[CardImage]
 
+    @property
+    def classes(self) -> int:
+        """How many faces are trained on."""
+        return max(self.labels) + 1
+
     def of(self, phase: Phase) -> list[CardImage]:
         """The pictures that a phase shows."""
         return self.shown if phase.rendered else self.shown[: self.real]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.model import IMAGENET_MEAN, IMAGENET_STD, import_timm
-from training.norms import SAMPLE, take_statistics
 from training.tflite import Convolution, Network, read_network
-
-SIZE = 224
 
 
 def new_mobilenet() -> nn.Module:
@@ -24,14 +18,14 @@ def new_mobilenet() -> nn.Module:
     return timm.create_model("mobilenetv2_100", pretrained=False, num_classes=0, pad_type="same")  # type: ignore[attr-defined,no-any-return]
 
 
-def load_mobilenet(path: Path, pictures: Sequence[NDArray[np.uint8]] = ()) -> nn.Module:
+def load_mobilenet(path: Path) -> nn.Module:
     """The network of a TFLite file; it takes planes with ImageNet's normalisation, as `CardEncoder` makes them.
+
+    To train it further its norms need statistics first (`training/norms.py`): they would change what it says as soon as
+    they saw a batch.
 
     Args:
         path: MobileNet v2, quantised in uint8 or int8.
-        pictures: (H, W, 3) uint8 RGB, whose statistics the batch norms get as their running ones. What the network says
-            in evaluation does not depend on them; without them it can't be trained, since its norms would change what
-            it says as soon as they see a batch.
 
     Returns:
         In evaluation mode; `forward_features` gives (n, 1280, h, w).
@@ -41,10 +35,6 @@ def load_mobilenet(path: Path, pictures: Sequence[NDArray[np.uint8]] = ()) -> nn
     """
     network = new_mobilenet()
     put_in(network, read_network(path))
-    if len(pictures):
-        squares = [cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for picture in pictures[:SAMPLE]]
-        with torch.no_grad():
-            take_statistics(network, normalised(torch.from_numpy(np.stack(squares))))
     return network.eval()
 
 

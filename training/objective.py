@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from training.losses import Classes, distance, map_regression, relations, soft_classes
 from training.model import CardEncoder
-from training.settings import Phase
+from training.settings import Phase, between
 
 __all__ = ["Batch", "Objective", "weights"]
 
@@ -66,13 +66,9 @@ class Objective(nn.Module):
 
 def weights(phase: Phase, progress: float) -> dict[str, float]:
     """What each part of the loss counts, 0..1 of the way through the phase."""
-
-    def between(ends: tuple[float, float]) -> float:
-        return ends[0] + (ends[1] - ends[0]) * progress
-
     return {
-        "class": between(phase.class_weight),
-        "map": between(phase.map_weight),
+        "class": between(phase.class_weight, progress),
+        "map": between(phase.map_weight, progress),
         "embedding": phase.embedding_weight,
         "logits": phase.logits_weight,
         "relation": phase.relation_weight,

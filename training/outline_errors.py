@@ -1,6 +1,6 @@
 """How far off the detector's outlines are, as the augmentation draws it: measured on simulated frames.
 
-    python -m training.outline_errors --data DATA [--frames 60]
+    python -m training.outline_errors --data DATA --frames 40
 
 Writes `training/labels/outline_errors.csv`: for each card that was found, where its true corners lie in the rectified
 crop, less where they should lie; in widths and heights of the crop, corner by corner from the card's top left. The

@@ -32,7 +32,7 @@ Mapper = Callable[..., Iterable[Any]]
 """`map`, here or in other processes."""
 
 DECK_SEED = 50
-"""A deck of its own, that of `benchmarks/embeddings.py`: neither trained on nor in the demo."""
+"""A deck of its own: neither trained on nor in the demo."""
 HEIGHT_PX = 320
 """Of a rendered card; the published pictures at hand are as large."""
 CHUNK = 64

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from training.augment import clean, original, photo
 from training.data import CardImage
 from training.phash import phash
-from training.settings import Phase
+from training.settings import Phase, between
 
 BLOCK = 1024
 """Rows compared at a time."""
@@ -63,8 +63,7 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int, int]]):
             return original(card, phase.size, rng)
         if rng.random() < phase.clean_share:
             return clean(card, phase.size, rng)
-        first, last = phase.strength
-        return photo(card, phase.size, rng, first + (last - first) * number / self.count)
+        return photo(card, phase.size, rng, between(phase.strength, number / self.count))
 
 
 @lru_cache(maxsize=2)

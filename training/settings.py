@@ -12,13 +12,18 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["Phase", "Settings", "read_settings"]
+__all__ = ["Phase", "Settings", "between", "read_settings"]
 
 CELL_PX = 32
 """Of the picture, under each cell of the backbone's last map."""
 
 Pair = tuple[float, float]
 """First and last value of what changes linearly over a phase."""
+
+
+def between(ends: Pair, progress: float) -> float:
+    """From the first value to the last, linearly, as progress goes from 0 to 1."""
+    return ends[0] + (ends[1] - ends[0]) * progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ So the student learns to see a card through bad light, and a teacher of any size
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.cards import Cards
 from training.features import project
 from training.objective import Batch
 from training.settings import Phase, Settings
@@ -58,10 +58,9 @@ class Lessons:
         return None if self.maps is None else map_vectors(self.maps, fitted, dimension)
 
 
-def prepare_lessons(
-    settings: Settings, pictures: Sequence[NDArray[np.uint8]], labels: Sequence[int], data: Path, out: Path
-) -> Lessons:
-    """Asks the config's teacher about all pictures (H, W, 3) uint8 RGB; its answers are kept in ``out``."""
+def prepare_lessons(settings: Settings, cards: Cards, dimension: int, data: Path, out: Path) -> Lessons:
+    """Asks the config's teacher about all cards; its answers are kept in ``out``, embeddings have ``dimension``."""
+    pictures = [card.pixels for card in cards.shown]
     phases = settings.phase
     maps = embedding = judge = None
     if any(max(phase.map_weight) > 0 for phase in phases):
@@ -69,7 +68,7 @@ def prepare_lessons(
     if any(phase.teaches() for phase in phases):
         size = int(settings.teacher.get("size", 224))
         features = cached(open_teacher(settings.teacher, data), pictures, out / "teacher_features.npy", size)
-        embedding = torch.from_numpy(project(features, int(settings.model.get("dimension", 768))))
+        embedding = torch.from_numpy(project(features, dimension))
     if embedding is not None and any(phase.logits_weight > 0 for phase in phases):
-        judge = fit_classifier(embedding, torch.tensor(labels), max(labels) + 1, seed=settings.seed)
+        judge = fit_classifier(embedding, torch.tensor(cards.labels), cards.classes, seed=settings.seed)
     return Lessons(maps, embedding, judge)

@@ -57,7 +57,7 @@ def first_classes(settings: Settings, encoder: CardEncoder, cards: Cards, lesson
 
     With a start: its embeddings of the clean cards. From nothing: what the teacher knows of them, or chance.
     """
-    classes, dimension = max(cards.labels) + 1, encoder.linear.out_features
+    classes, dimension = cards.classes, encoder.linear.out_features
     if settings.start:
         rng = np.random.default_rng(settings.seed)
         size = settings.phase[0].size
@@ -127,12 +127,14 @@ def train(settings: Settings, data: Path, out: Path, group: Group, resume: Path 
     torch.manual_seed(settings.seed)
     cards = load_cards(settings, data)
     if group.leads:
-        faces = max(cards.labels) + 1
-        print(f"{len(cards.shown)} pictures of {faces} faces to train on, {len(cards.unseen)} held out", flush=True)
+        print(
+            f"{len(cards.shown)} pictures of {cards.classes} faces to train on, {len(cards.unseen)} held out",
+            flush=True,
+        )
     encoder = CardEncoder(**settings.model)
-    lessons = prepare_lessons(settings, [card.pixels for card in cards.shown], cards.labels, data, out)
+    lessons = prepare_lessons(settings, cards, encoder.linear.out_features, data, out)
     if resume:
-        proxies = torch.ones(max(cards.labels) + 1, encoder.linear.out_features)  # the checkpoint has them
+        proxies = torch.ones(cards.classes, encoder.linear.out_features)  # the checkpoint has them
     else:
         proxies = first_classes(settings, encoder, cards, lessons, data)
     classes = Classes(proxies, settings.scale, max(phase.centres for phase in settings.phase))
