@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from cardrec.embed import Embedder, chunks
+from cardrec.embed import Embedder
+from cardrec.encode import chunks
 from training.data import read_rgb
 from training.references import DECK_SEED, HEIGHT_PX
 from training.render import deck, render

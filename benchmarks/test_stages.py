@@ -20,6 +20,7 @@ from cardrec import Catalog, Recognizer, _image
 from cardrec.decide import Calibration, decide
 from cardrec.detect import OutlineDetector
 from cardrec.embed import open_encoder
+from cardrec.encode import unit
 from cardrec.image import Frame, load
 from cardrec.model import Model
 from cardrec.rectify import rectify, whole
@@ -142,7 +143,7 @@ def test_encode(benchmark: BenchmarkFixture) -> None:
     def run() -> NDArray[np.float32]:
         with encoder.slot() as slot:
             slot.submit(1)
-            return slot.wait()
+            return unit(slot.wait())
 
     assert benchmark(run).shape == (1, 768)
 

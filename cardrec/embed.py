@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.encode import Encoder
+from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import DeviceUnavailable, InputError
 from cardrec.image import Frame, load
 from cardrec.model import Model
 from cardrec.rectify import whole
 from cardrec.types import Color, ImageLike
 
-__all__ = ["Embedder", "chunks", "open_encoder"]
-
-Item = TypeVar("Item")
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in order, in lists of ``size``; the last one may be shorter."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+__all__ = ["Embedder", "open_encoder"]
 
 
 def open_encoder(model: Model | str | Path | None = None, *, backend: str = "auto", threads: int = 0) -> Encoder:
@@ -99,17 +88,17 @@ class Embedder:
             InputError: a picture can't be used.
             OSError: a path can't be read.
         """
-        pictures = images if _is_sequence(images) else [images]
-        vectors = [self._encode_chunk(chunk) for chunk in chunks(pictures, self._encoder.capacity)]  # type: ignore[arg-type]
+        vectors: list[NDArray[np.float32]] = []
+
+        def keep(_: object, some: Embeddings) -> None:
+            vectors.append(unit(some))
+
+        encode_in_order(self._encoder, images if _is_sequence(images) else [images], self._write, keep)  # type: ignore[arg-type]
         return np.concatenate(vectors) if vectors else np.empty((0, self.dimension), np.float32)
 
-    def _encode_chunk(self, images: Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
-        frames = [image if isinstance(image, Frame) else load(image, color=self._color) for image in images]
-        with self._encoder.slot() as slot:
-            for frame, pixels in zip(frames, slot.pixels, strict=False):
-                whole(frame, pixels)
-            slot.submit(len(frames))
-            return slot.wait()
+    def _write(self, pixels: NDArray[np.uint8], images: Sequence[ImageLike | Frame]) -> None:
+        for place, image in zip(pixels, images, strict=False):
+            whole(image if isinstance(image, Frame) else load(image, color=self._color), place)
 
     def close(self) -> None:
         """Closes the encoder; further calls do nothing."""

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cardrec.backends import onnx
+from cardrec import encode as encoding
 from cardrec.backends.onnx import CAPACITY, SLOTS, OnnxEncoder
 from cardrec.embed import open_encoder
+from cardrec.encode import unit
 from cardrec.errors import DeviceTimeout, ModelError
 from cardrec.model import BUNDLED, Model, fingerprint_of
 
@@ -32,7 +33,7 @@ def encode(encoder: OnnxEncoder, pixels: NDArray[np.uint8]) -> NDArray[np.float3
     with encoder.slot() as slot:
         slot.pixels[: len(pixels)] = pixels
         slot.submit(len(pixels))
-        return slot.wait()
+        return unit(slot.wait())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, CAPACITY])
@@ -69,7 +70,7 @@ def test_impossible_counts_are_refused(encoder: OnnxEncoder, count: int) -> None
 
 
 def test_waiting_for_a_slot_has_a_bound(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "SLOT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(encoding, "SLOT_TIMEOUT_S", 0.05)
     held = [encoder.slot() for _ in range(SLOTS)]
     for slot in held:
         slot.__enter__()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.embed import chunks
+from cardrec.encode import chunks
 from training.data import CardImage, load_sources, source_name, split
 from training.methods import Method
 from training.render import CardSpec, deck, render

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
-import queue
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.errors import DeviceError, DeviceTimeout, ModelError
+from cardrec.encode import SlottedEncoder, page_aligned
+from cardrec.errors import DeviceError, ModelError
 from cardrec.model import Model
 from cardrec.network import open_session
 from cardrec.rectify import INPUT_SIZE
@@ -25,20 +22,13 @@ CAPACITY = 16
 """Cards a slot: enough for a binder page in both directions; more gains nothing on a CPU."""
 SLOTS = 4
 """Submissions that may be under way at once; each costs 2.4 MB."""
-SLOT_TIMEOUT_S = 60.0
-
-
-def _page_aligned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Zeroed uint8 memory that starts on a page, which accelerators want and caches like."""
-    size = int(np.prod(shape))
-    return np.frombuffer(mmap.mmap(-1, size), np.uint8, count=size).reshape(shape)
 
 
 class _OnnxSlot:
     """One slot: an input that ONNX Runtime reads in place, and a binding for each batch size used so far."""
 
     def __init__(self, session: InferenceSession, input_name: str, output_name: str) -> None:
-        self.pixels = _page_aligned((CAPACITY, INPUT_SIZE, INPUT_SIZE, 3))
+        self.pixels = page_aligned((CAPACITY, INPUT_SIZE, INPUT_SIZE, 3))
         self._session = session
         self._names = input_name, output_name
         self._bindings: dict[int, IOBinding] = {}
@@ -69,8 +59,11 @@ class _OnnxSlot:
         vectors: NDArray[np.float32] = binding.get_outputs()[0].numpy()
         return vectors.copy()  # the next run of this binding writes to the same memory
 
+    def settle(self) -> None:
+        """Nothing runs but in `wait`."""
 
-class OnnxEncoder:
+
+class OnnxEncoder(SlottedEncoder):
     """Encodes cards with ONNX Runtime's CPU provider.
 
     Args:
@@ -99,9 +92,7 @@ class OnnxEncoder:
                 f"{model.network}: expected one uint8 input (n, {INPUT_SIZE}, {INPUT_SIZE}, 3) and one output "
                 f"(n, {model.dimension}); found {[(t.type, t.shape) for t in taken]} and {[g.shape for g in given]}"
             )
-        self._free: queue.SimpleQueue[_OnnxSlot] = queue.SimpleQueue()
-        for _ in range(SLOTS):
-            self._free.put(_OnnxSlot(self._session, taken[0].name, given[0].name))
+        super().__init__(_OnnxSlot(self._session, taken[0].name, given[0].name) for _ in range(SLOTS))
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -109,22 +100,3 @@ class OnnxEncoder:
         with self.slot() as slot:
             slot.submit(1)
             slot.wait()
-
-    @contextmanager
-    def slot(self) -> Iterator[_OnnxSlot]:
-        """A free slot; waits up to a minute while all are taken.
-
-        Raises:
-            DeviceTimeout: none became free.
-        """
-        try:
-            slot = self._free.get(timeout=SLOT_TIMEOUT_S)
-        except queue.Empty:
-            raise DeviceTimeout(f"all {SLOTS} encoder slots were busy for {SLOT_TIMEOUT_S:.0f} s") from None
-        try:
-            yield slot
-        finally:
-            self._free.put(slot)
-
-    def close(self) -> None:
-        """Nothing to release but memory, which goes with the object."""
