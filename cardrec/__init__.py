@@ -27,17 +27,21 @@ from cardrec.errors import (
 )
 
 if TYPE_CHECKING:
+    from cardrec.backends.hailo import HailoEncoder
     from cardrec.catalog import Catalog
     from cardrec.draw import annotate
     from cardrec.embed import Embedder
+    from cardrec.flight import Lease
     from cardrec.model import Model
     from cardrec.recognizer import Recognizer
     from cardrec.samples import sample_photos
+    from cardrec.stream import AsyncStream, Stream
     from cardrec.types import Card, ImageLike, Match, Result, Timings
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncStream",
     "Card",
     "CardrecError",
     "Catalog",
@@ -49,13 +53,16 @@ __all__ = [
     "DeviceTimeout",
     "DeviceUnavailable",
     "Embedder",
+    "HailoEncoder",
     "ImageLike",
     "InputError",
+    "Lease",
     "Match",
     "Model",
     "ModelError",
     "Recognizer",
     "Result",
+    "Stream",
     "Timings",
     "__version__",
     "annotate",
@@ -63,6 +70,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncStream": "cardrec.stream",
+    "HailoEncoder": "cardrec.backends.hailo",
+    "Lease": "cardrec.flight",
+    "Stream": "cardrec.stream",
     "Catalog": "cardrec.catalog",
     "Embedder": "cardrec.embed",
     "Model": "cardrec.model",

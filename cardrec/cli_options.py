@@ -53,7 +53,7 @@ _ENCODER_OPTIONS = (
         type=click.Choice(["auto", "onnx", "hailo"]),
         default="auto",
         show_default=True,
-        help="What runs the model. This version has ONNX Runtime on the CPU; hailo is refused until it is there.",
+        help="What runs the model: a Hailo NPU, ONNX Runtime on the CPU, or the first of them that works here.",
     ),
     click.option(
         "--threads",

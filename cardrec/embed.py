@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
-from cardrec.errors import DeviceUnavailable, InputError
+from cardrec.errors import DeviceError, InputError, ModelError
 from cardrec.image import Frame, load
 from cardrec.model import Model
 from cardrec.rectify import whole
@@ -24,23 +26,51 @@ def open_encoder(model: Model | str | Path | None = None, *, backend: str = "aut
 
     Args:
         model: a bundle or its folder; None is the one that comes with the library.
-        backend: ``auto`` or ``onnx``.
-        threads: threads for one inference; 0: all cores.
+        backend: ``hailo``, ``onnx``, or ``auto``: Hailo where there is a device that takes the model, else ONNX Runtime,
+            which the log says once. ``hailo`` never falls back.
+        threads: threads for one inference on the CPU; 0: all cores.
 
     Raises:
         DeviceUnavailable: the backend is not there.
+        DeviceBusy: the device is taken.
         InputError: no such backend, or a negative number of threads.
-        ModelError: the bundle is missing or damaged.
+        ModelError: the bundle is missing or damaged, or not compiled for the device.
     """
-    if backend == "hailo":
-        raise DeviceUnavailable("this version of cardrec has no Hailo backend yet; use backend='onnx' or 'auto'")
-    if backend not in ("auto", "onnx"):
-        raise InputError(f"backend={backend!r}; expected 'auto' or 'onnx'")
+    if backend not in ("auto", "onnx", "hailo"):
+        raise InputError(f"backend={backend!r}; expected 'auto', 'onnx' or 'hailo'")
     if threads < 0:
         raise InputError(f"threads={threads}; expected 0 (all cores) or a positive number")
-    from cardrec.backends.onnx import OnnxEncoder
+    bundle = model if isinstance(model, Model) else Model.load(model)
+    if backend == "hailo":
+        from cardrec.backends.hailo import HailoEncoder
 
-    return OnnxEncoder(model if isinstance(model, Model) else Model.load(model), threads=threads)
+        return HailoEncoder(bundle)
+    encoder = _hailo_if_it_works(bundle) if backend == "auto" else None
+    if encoder is None:
+        from cardrec.backends.onnx import OnnxEncoder
+
+        encoder = OnnxEncoder(bundle, threads=threads)
+    return encoder
+
+
+def _hailo_if_it_works(model: Model) -> Encoder | None:
+    """The device, if there is one for the model."""
+    from cardrec.backends.hailo import HailoEncoder
+    from cardrec.backends.hailort import device_nodes
+
+    if not device_nodes():
+        _say_once(logging.INFO, "there is no Hailo device: the model runs on the CPU")
+        return None
+    try:
+        return HailoEncoder(model)
+    except (DeviceError, ModelError) as error:
+        _say_once(logging.WARNING, f"the model runs on the CPU, not on the Hailo device: {error}")
+        return None
+
+
+@lru_cache
+def _say_once(level: int, message: str) -> None:
+    logging.getLogger(__name__).log(level, message)
 
 
 class Embedder:

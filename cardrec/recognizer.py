@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +19,11 @@ from cardrec.detect import Detector, OutlineDetector
 from cardrec.embed import Embedder, open_encoder
 from cardrec.encode import Encoder, chunks
 from cardrec.errors import CardrecError, InputError
+from cardrec.flight import IN_FLIGHT, Drop, Identify, InFlight, Lease, Submissions
 from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
 from cardrec.reader import Clock, Reader, Request, Sighting, given_sightings
+from cardrec.stream import AsyncStream, Stream
 from cardrec.types import Card, Color, ImageLike, Result
 
 __all__ = ["DEMO_CATALOG", "Recognizer"]
@@ -74,6 +79,9 @@ class Recognizer:
         self._owns_catalog = not isinstance(catalog, Catalog)
         self._catalog = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog or DEMO_CATALOG)
         self._closed = False
+        self._opening = threading.Lock()
+        self._submissions: Submissions | None = None
+        self._streams: WeakSet[InFlight] = WeakSet()
         try:
             self._owns_encoder = encoder is None
             self._encoder = encoder or open_encoder(model, backend=backend, threads=threads)
@@ -112,13 +120,7 @@ class Recognizer:
             InputError: the picture or an argument can't be used.
             OSError: the path can't be read.
         """
-        request = self._asked(top_k, max_cards, where)
-        clock = Clock()
-        frame = load(image, color=self._color)
-        with clock.stage("detect"):
-            sightings = given_sightings(frame, quads) if quads is not None else self._found(frame, 0, request.max_cards)
-        cards = [card for _, card in self._reader.read(sightings, request, clock)]
-        return Result(0, frame.size_wh, tuple(cards), clock.timings(1))
+        return self._identify(image, 0, self._asked(top_k, max_cards, where), quads)
 
     def identify_batch(
         self,
@@ -137,6 +139,87 @@ class Recognizer:
         for group in chunks(images, self._encoder.capacity):
             results += self._identify_group(group, len(results), request)
         return results
+
+    def submit(
+        self,
+        image: ImageLike,
+        *,
+        top_k: int | None = None,
+        max_cards: int | None = None,
+        where: Mapping[str, object] | None = None,
+    ) -> Future[Result]:
+        """`identify` in the background: what it returns or raises is in the future.
+
+        Waits while `IN_FLIGHT` frames of earlier calls are under way. The picture's memory must not change before the
+        future is done. The results' ``index`` counts the calls. Arguments as `identify`.
+
+        Raises:
+            InputError: an argument can't be used.
+            DeviceTimeout: the frames under way were not done within a minute.
+        """
+        request = self._asked(top_k, max_cards, where)
+        with self._opening:
+            if self._submissions is None:
+                self._submissions = Submissions()
+        return self._submissions.submit(lambda index: self._identify(image, index, request))
+
+    def stream(
+        self,
+        frames: Iterable[ImageLike | Lease],
+        *,
+        in_flight: int = IN_FLIGHT,
+        drop: Drop = "never",
+        top_k: int | None = None,
+        max_cards: int | None = None,
+        where: Mapping[str, object] | None = None,
+    ) -> Stream:
+        """Identifies frame after frame, several at once, and gives the results in the order of the frames.
+
+        Args:
+            frames: pictures; each must be memory of its own until its result is there, or a `Lease`. They are fetched
+                on another thread, at most ``in_flight`` before their results are.
+            in_flight: frames under way at once, each on a thread.
+            drop: ``never`` makes the source wait while so many are under way; ``oldest`` is for live cameras: the
+                newest frame takes the place of the one that waits.
+            top_k: as `identify`.
+            max_cards: as `identify`.
+            where: as `identify`.
+
+        Returns:
+            An iterator, which is a context manager as well. ``index`` is a frame's number in the source; with
+            ``drop="oldest"`` numbers are missing.
+
+        Raises:
+            InputError: an argument can't be used.
+
+        Example:
+            >>> with Recognizer() as recognizer, recognizer.stream(camera, drop="oldest") as results:
+            ...     for result in results:
+            ...         print(result.index, result.best)
+        """
+        request = self._asked(top_k, max_cards, where)
+        stream = Stream(self._identifier(request), frames, in_flight=in_flight, drop=drop)
+        self._streams.add(stream.in_flight)
+        return stream
+
+    def astream(
+        self,
+        frames: Iterable[ImageLike | Lease] | AsyncIterable[ImageLike | Lease],
+        *,
+        in_flight: int = IN_FLIGHT,
+        drop: Drop = "oldest",
+        top_k: int | None = None,
+        max_cards: int | None = None,
+        where: Mapping[str, object] | None = None,
+    ) -> AsyncStream:
+        """`stream` for asyncio: ``async for result in recognizer.astream(frames)``, in a running event loop.
+
+        ``frames`` may also be an asynchronous iterator. The event loop is never blocked.
+        """
+        request = self._asked(top_k, max_cards, where)
+        stream = AsyncStream(self._identifier(request), frames, in_flight=in_flight, drop=drop)
+        self._streams.add(stream.in_flight)
+        return stream
 
     def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
         """Embeds pictures that show one whole card each: (n, dimension) float32 unit vectors; see `Embedder.encode`."""
@@ -183,6 +266,10 @@ class Recognizer:
     def close(self) -> None:
         """Releases the encoder, and the catalog if this Recognizer opened it; further calls do nothing."""
         self._closed = True
+        for in_flight in list(self._streams):
+            in_flight.close()
+        if self._submissions is not None:
+            self._submissions.close()
         if hasattr(self, "_encoder") and self._owns_encoder:
             self._encoder.close()
         if self._owns_catalog:
@@ -208,6 +295,18 @@ class Recognizer:
     def _check_open(self) -> None:
         if self._closed:
             raise CardrecError("this Recognizer is closed; open another one")
+
+    def _identify(self, image: ImageLike, index: int, request: Request, quads: ArrayLike | None = None) -> Result:
+        self._check_open()
+        clock = Clock()
+        frame = load(image, color=self._color)
+        with clock.stage("detect"):
+            sightings = given_sightings(frame, quads) if quads is not None else self._found(frame, 0, request.max_cards)
+        cards = [card for _, card in self._reader.read(sightings, request, clock)]
+        return Result(index, frame.size_wh, tuple(cards), clock.timings(1))
+
+    def _identifier(self, request: Request) -> Identify:
+        return lambda image, index: self._identify(image, index, request)
 
     def _identify_group(self, images: Sequence[ImageLike], first_index: int, request: Request) -> list[Result]:
         clock = Clock()

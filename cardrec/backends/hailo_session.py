@@ -1,0 +1,176 @@
+"""The network configured on a Hailo device, and jobs on their way through it: until one fails."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.backends.hailort import errors_while, translated
+from cardrec.encode import Embeddings, page_aligned
+from cardrec.errors import CardrecError, DeviceError, DeviceTimeout, ModelError
+from cardrec.rectify import INPUT_SIZE
+from cardrec.search import QuantisedVectors, unit_vectors
+
+__all__ = ["Job", "Session"]
+
+_INPUT = [INPUT_SIZE, INPUT_SIZE, 3]
+_OUTPUTS: dict[str, type[np.uint8] | type[np.uint16]] = {"UINT8": np.uint8, "UINT16": np.uint16}
+
+
+class Job:
+    """One run of the network; called back by HailoRT's thread, which must not be kept, nor meet an exception.
+
+    Args:
+        session: that runs it.
+    """
+
+    __slots__ = ("_done", "error", "returned", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.error: BaseException | None = None
+        self.returned = False  # whether the device is done with its memory
+        self._done = threading.Event()
+
+    def __call__(self, completion_info: Any) -> None:
+        """What HailoRT calls when it is done."""
+        try:
+            self.error = completion_info.exception
+        except BaseException as error:  # noqa: BLE001 - leaving HailoRT's thread by an exception ends the process
+            self.error = error
+        self.returned = True
+        self._done.set()
+
+    def give_up(self, error: CardrecError) -> None:
+        """Wakes who waits: no answer is to be expected."""
+        if not self._done.is_set():
+            self.error = error
+            self._done.set()
+
+    def finished(self, timeout_s: float) -> bool:
+        """Whether it is done or given up, waiting so long for it."""
+        return self._done.wait(timeout_s)
+
+
+class Session:
+    """The network, configured once and run many times.
+
+    Args:
+        platform: the module `hailo_platform`.
+        vdevice: the open device.
+        hef: the compiled network.
+        dimension: of its output.
+        alone: nobody else runs networks on the device; else its scheduler decides.
+        timeout_s: for one job, also for the queue to take it.
+
+    Attributes:
+        failed: a job of it failed, and with it the whole pipeline.
+
+    Raises:
+        ModelError: the network is for another chip, or takes and gives something else than cardrec does.
+        DeviceError: the device refuses it.
+    """
+
+    def __init__(
+        self, platform: Any, vdevice: Any, hef: Path, dimension: int, *, alone: bool, timeout_s: float
+    ) -> None:
+        self._platform, self._timeout_s, self._alone = platform, timeout_s, alone
+        self.failed = False
+        with errors_while(platform, f"loading {hef}"):
+            model = vdevice.create_infer_model(str(hef))
+            model.set_batch_size(1)
+            model.set_power_mode(platform.HailoPowerMode.ULTRA_PERFORMANCE)
+            self._output_type = _check_streams(platform, model, hef, dimension)
+            self._scales, self._zero_points = _quantisation(hef, model.output().quant_infos, dimension)
+            self._dimension = dimension
+            self._model = model
+            self._configured = model.configure()
+            if alone:
+                self._configured.activate()
+
+    def make_output(self) -> NDArray[Any]:
+        """Memory for one answer."""
+        return page_aligned((1, self._dimension), self._output_type)
+
+    def bind(self, pixels: NDArray[np.uint8], output: NDArray[Any]) -> Any:
+        """HailoRT's bindings of an input (224, 224, 3) and an output, to be used again and again."""
+        with errors_while(self._platform, "binding memory to the network"):
+            names = self._model.input_names[0], self._model.output_names[0]
+            return self._configured.create_bindings(
+                input_buffers={names[0]: pixels}, output_buffers={names[1]: output.reshape(-1)}
+            )
+
+    def start(self, bindings: Any, job: Job) -> None:
+        """Sends a job off. HailoRT takes its pipeline down over a job that it has no room for, so that is asked first.
+
+        Raises:
+            DeviceTimeout: the queue stays full.
+            DeviceError: the device refuses it.
+        """
+        with errors_while(self._platform, "sending a card to the Hailo device"):
+            self._configured.wait_for_async_ready(timeout_ms=math.ceil(self._timeout_s * 1e3))
+            self._configured.run_async([bindings], job)
+
+    def failure(self, job: Job) -> CardrecError | None:
+        """Waits for a job and says what went wrong with it."""
+        if not job.finished(self._timeout_s):
+            return DeviceTimeout(f"the Hailo device did not answer within {self._timeout_s:g} s")
+        if job.error is None or isinstance(job.error, CardrecError):
+            return job.error
+        return translated(self._platform, job.error, "encoding a card")
+
+    def read(self, output: NDArray[Any]) -> Embeddings:
+        """An answer, copied: integers as they are, where the search takes them.
+
+        Raises:
+            DeviceError: it is all zeros, which no card gives.
+        """
+        if np.all(output == self._zero_points):
+            raise DeviceError("the Hailo device returned a vector of zeros; `cardrec doctor` compares it with the CPU")
+        if self._output_type is np.uint8 and len(self._scales) == 1:
+            return QuantisedVectors(output.copy(), float(self._scales[0]), int(self._zero_points[0]))
+        return unit_vectors((output.astype(np.float64) - self._zero_points) * self._scales)
+
+    def close(self) -> None:
+        """Takes the network off the device, also one that has failed."""
+        for call in (self._configured.deactivate,) * self._alone + (self._configured.shutdown,):
+            with contextlib.suppress(self._platform.pyhailort.pyhailort.HailoRTException):
+                call()
+        self._configured.__exit__(None, None, None)  # lets go of what holds the device open
+        del self._model
+
+
+def _check_streams(platform: Any, model: Any, hef: Path, dimension: int) -> type[np.uint8] | type[np.uint16]:
+    """The type of the output; the input must be what the rectifier writes, so that nothing is converted."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(f"{hef} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; expected one of each")
+    taken, given = model.input(), model.output()
+    order = str(taken.format.order).rsplit(".", 1)[-1]
+    kind = str(taken.format.type).rsplit(".", 1)[-1]
+    if list(taken.shape) != _INPUT or order != "NHWC" or kind != "UINT8":
+        raise ModelError(f"{hef} takes {taken.shape} {order} {kind}; expected {_INPUT} NHWC UINT8, RGB")
+    if math.prod(given.shape) != dimension:
+        raise ModelError(f"{hef} gives {given.shape} numbers; expected {dimension}, as model.json says")
+    native = str(given.format.type).rsplit(".", 1)[-1]
+    if native not in _OUTPUTS:  # float32 would add a conversion, and a thread for it
+        given.set_format_type(platform.FormatType.UINT8)
+        native = "UINT8"
+    return _OUTPUTS[native]
+
+
+def _quantisation(hef: Path, infos: list[Any], dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scales and zero points, (1,) or (dimension,): a number stands for ``(value - zero point) * scale``."""
+    scales = np.array([info.qp_scale for info in infos], np.float64)
+    zero_points = np.array([info.qp_zp for info in infos], np.float64)
+    if (scales == scales[:1]).all() and (zero_points == zero_points[:1]).all():
+        scales, zero_points = scales[:1], zero_points[:1]
+    sound = len(scales) in (1, dimension) and (scales > 0).all() and (zero_points == np.round(zero_points)).all()
+    if not sound:
+        raise ModelError(f"{hef}: scales {scales} and zero points {zero_points} of its output can't be used")
+    return scales, zero_points
