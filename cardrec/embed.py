@@ -26,8 +26,8 @@ def open_encoder(model: Model | str | Path | None = None, *, backend: str = "aut
 
     Args:
         model: a bundle or its folder; None is the one that comes with the library.
-        backend: ``hailo``, ``onnx``, or ``auto``: Hailo where there is a device that takes the model, else ONNX Runtime,
-            which the log says once. ``hailo`` never falls back.
+        backend: ``hailo``, ``onnx``, or ``auto``: Hailo where there is a device that takes the model, else ONNX
+            Runtime, which the log says once. ``hailo`` never falls back.
         threads: threads for one inference on the CPU; 0: all cores.
 
     Raises:

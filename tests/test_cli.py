@@ -120,8 +120,8 @@ def test_wrong_use(run: Run, arguments: tuple[str, ...]) -> None:
     is_one_line_error(run(*arguments), USAGE, "--help")
 
 
-def test_hailo_is_not_in_this_version(run: Run, sample: Sample) -> None:
-    is_one_line_error(run("identify", sample.path, "--backend", "hailo"), ENVIRONMENT, "no Hailo backend")
+def test_hailo_without_a_device(run: Run, sample: Sample) -> None:
+    is_one_line_error(run("identify", sample.path, "--backend", "hailo"), ENVIRONMENT, "hailo")
 
 
 def test_a_damaged_model(run: Run, sample: Sample, tmp_path: Path) -> None:
