@@ -24,6 +24,11 @@ def test_everything_is_in_order_here() -> None:
     assert all(finding.remedy == "" for finding in findings if finding.status == "ok")
 
 
+@pytest.mark.parametrize("name", ["model", "catalog"])
+def test_the_fingerprint_is_named(name: str) -> None:
+    assert model_module.Model.load().fingerprint in run_check(name).detail
+
+
 def test_a_damaged_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shutil.copytree(model_module.BUNDLED, tmp_path / "model")
     network = tmp_path / "model" / "model.onnx"
@@ -148,8 +153,9 @@ def test_without_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_findings_as_text() -> None:
-    assert render(Finding("python", "ok", "3.12")) == "ok    python       3.12"
+    assert render(Finding("python", "ok", "3.12")) == "ok    python         3.12"
     assert render(Finding("model", "fail", "gone", "get it")).splitlines()[1].strip() == "-> get it"
+    assert render(Finding("hailo-firmware", "skip", "none")) == "skip  hailo-firmware none"
 
 
 def test_an_instruction_set_that_is_not_there_is_named() -> None:
