@@ -1,4 +1,4 @@
-"""Checks an installation, from the Python version to a photo from end to end.
+"""Checks an installation, from the Python version to a photo from end to end, and an accelerator where there is one.
 
 It never crashes, whatever is broken.
 
@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cardrec import __version__
+from cardrec import __version__, doctor_hailo
 from cardrec.finding import Finding, ok
 from cardrec.labels import printable, say_error
 
@@ -207,6 +207,7 @@ CHECKS: dict[str, tuple[Callable[[], Finding], str]] = {
     "detector": (check_detector, _REINSTALL),
     "catalog": (check_catalog, _REINSTALL),
     "identify": (check_identify, _REINSTALL),
+    **doctor_hailo.CHECKS,
 }
 """Each check, with the remedy for what it raises."""
 

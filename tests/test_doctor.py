@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -141,7 +142,8 @@ def test_without_any_library(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "Traceback" not in done.stdout + done.stderr
     assert "ok    python" in done.stdout
-    assert done.stdout.count("fail ") == 10
+    assert len(re.findall(r"^fail +(?!hailo)", done.stdout, re.MULTILINE)) == 10
+    assert len(re.findall(r"^\w+ +hailo", done.stdout, re.MULTILINE)) == 8  # what they say depends on the machine
 
 
 def test_without_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
