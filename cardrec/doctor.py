@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cardrec import __version__, doctor_hailo
+from cardrec import __version__, doctor_hailo, doctor_parity
 from cardrec.finding import Finding, ok
 from cardrec.labels import printable, say_error
 
@@ -208,6 +208,7 @@ CHECKS: dict[str, tuple[Callable[[], Finding], str]] = {
     "catalog": (check_catalog, _REINSTALL),
     "identify": (check_identify, _REINSTALL),
     **doctor_hailo.CHECKS,
+    **doctor_parity.CHECKS,
 }
 """Each check, with the remedy for what it raises."""
 

@@ -143,7 +143,7 @@ def test_no_library(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "hailo_platform").mkdir()
     monkeypatch.setattr(sys, "prefix", "/environment")
     found("hailo-library", "fail", "the system's Python has it")
-    for name in ("hailo-firmware", "hailo-hef"):
+    for name in ("hailo-firmware", "hailo-hef", "hailo-parity"):
         found(name, "skip", "see hailo-library")
     found("hailo-numpy", "skip")
 
@@ -180,7 +180,7 @@ def test_a_library_that_can_not_be_imported(broken_library: Machine, monkeypatch
     broken_library.card()
     broken_library.driver()
     found("hailo-library", "fail", "ImportError: libhailort.so.4.23.0", "hailo-numpy")
-    for name in ("hailo-firmware", "hailo-hef"):
+    for name in ("hailo-firmware", "hailo-hef", "hailo-parity"):
         found(name, "skip", "see hailo-library")
     found("hailo-driver", "ok", "no library")
     monkeypatch.setattr(np, "__version__", "2.1.3")
@@ -272,7 +272,7 @@ def test_a_chip_that_does_not_answer(
     machine.complete().chip.open_error = error
     monkeypatch.setattr("mmap.PAGESIZE", 16384)
     found("hailo-firmware", "fail", error, remedy)
-    for name in ("hailo-hef", "hailo-pages"):
+    for name in ("hailo-hef", "hailo-pages", "hailo-parity"):
         found(name, "skip", "see hailo-firmware")
 
 
