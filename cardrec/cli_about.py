@@ -18,14 +18,15 @@ __all__ = ["doctor", "info"]
 @json_option
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
-    """Checks this installation: libraries, native modules, model, demo catalog, and one photo from end to end.
+    """Checks this installation: libraries, native modules, model, demo catalog, one photo from end to end, accelerator.
 
     \b
     Examples:
       cardrec doctor
-      cardrec doctor --json | jq 'select(.status != "ok")'
+      cardrec doctor --json | jq 'select(.remedy != "")'
 
-    Each finding is ok, warn or fail, the last two with a remedy. Exit code 0: nothing failed; 3: something did.
+    Each finding is ok, warn or fail, the last two with a remedy, or skip: there was nothing to check, such as no
+    accelerator. Exit code 0: nothing failed; 3: something did.
     """  # noqa: D301 - \b tells click to leave the lines as they are
     from cardrec.doctor import examine, render
 

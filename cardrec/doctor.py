@@ -1,4 +1,6 @@
-"""Checks an installation, from the Python version to a photo from end to end; never crashes, whatever is broken.
+"""Checks an installation, from the Python version to a photo from end to end, and an accelerator where there is one.
+
+It never crashes, whatever is broken.
 
 The checks run in a child process: a library that does not suit the processor ends that process, not the doctor, which
 then names the check under way and goes on with the next one. `python -m cardrec.doctor` needs none of the command
@@ -13,12 +15,12 @@ import platform
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from cardrec import __version__
+from cardrec import __version__, doctor_hailo, doctor_parity
+from cardrec.finding import Finding, ok
 from cardrec.labels import printable, say_error
 
 if TYPE_CHECKING:
@@ -36,35 +38,10 @@ _REINSTALL = "install cardrec again: pip install --force-reinstall --no-deps car
 _MARK = "cardrec-doctor: "  # begins each line of ours on the child's stdout, where libraries may write as well
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        name: of the check.
-        status: ``ok``, ``warn`` (works, look at it) or ``fail``.
-        detail: what was found.
-        remedy: what to do about it; empty where the status is ``ok``.
-    """
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """The finding as plain JSON types."""
-        return asdict(self)
-
-
-def _ok(name: str, detail: str) -> Finding:
-    return Finding(name, "ok", detail)
-
-
 def check_cardrec() -> Finding:
     """Which cardrec this is."""
     place = Path(__file__).parent
-    return _ok("cardrec", f"{__version__} in {place}, on {platform.system()} {platform.machine()}")
+    return ok("cardrec", f"{__version__} in {place}, on {platform.system()} {platform.machine()}")
 
 
 def check_python() -> Finding:
@@ -74,7 +51,7 @@ def check_python() -> Finding:
         return Finding(
             "python", "warn", f"{version} is none of the versions this cardrec was tested with", "prefer Python 3.13"
         )
-    return _ok("python", f"{version} ({sys.executable})")
+    return ok("python", f"{version} ({sys.executable})")
 
 
 def _check_library(name: str, module: str, package: str, least: tuple[int, ...]) -> Finding:
@@ -83,7 +60,7 @@ def _check_library(name: str, module: str, package: str, least: tuple[int, ...])
     if numbers < least:
         wanted = ".".join(map(str, least))
         return Finding(name, "fail", f"{found}; at least {wanted} is needed", f"pip install '{package}>={wanted}'")
-    return _ok(name, found)
+    return ok(name, found)
 
 
 def check_numpy() -> Finding:
@@ -124,7 +101,7 @@ def check_native() -> Finding:
         _image.rectify(picture, True, quad, crop, tier)
         if not np.array_equal(crop, crops[0]):
             return Finding("native", "fail", f"the {tier} rectification returned wrong pixels", _REINSTALL)
-    return _ok("native", f"{Path(_search.__file__).name}, {Path(_image.__file__).name}")
+    return ok("native", f"{Path(_search.__file__).name}, {Path(_image.__file__).name}")
 
 
 def check_simd() -> Finding:
@@ -135,7 +112,7 @@ def check_simd() -> Finding:
 
     try:
         used = f"search kernels: {simd_tier()}, of {', '.join(simd_tiers())}"
-        return _ok("simd", f"{used}; image kernels: {rectify.simd_tier()}")
+        return ok("simd", f"{used}; image kernels: {rectify.simd_tier()}")
     except InputError as error:
         return Finding("simd", "fail", str(error), "unset CARDREC_SIMD, or name one of those")
 
@@ -147,7 +124,7 @@ def check_onnxruntime() -> Finding:
     if "CPUExecutionProvider" not in onnxruntime.get_available_providers():
         return Finding("onnxruntime", "fail", "has no CPU provider", "pip install --force-reinstall onnxruntime")
     finding = _check_library("onnxruntime", "onnxruntime", "onnxruntime", (1, 18))
-    return finding if finding.status != "ok" else _ok("onnxruntime", f"{finding.detail}, CPUExecutionProvider")
+    return finding if finding.status != "ok" else ok("onnxruntime", f"{finding.detail}, CPUExecutionProvider")
 
 
 def check_model() -> Finding:
@@ -162,7 +139,7 @@ def check_model() -> Finding:
         what = f"fingerprint {embedder.fingerprint}, {embedder.dimension} numbers"
     if not abs(norm - 1) < 1e-3:
         return Finding("model", "fail", f"{what}, but a vector of length {norm:.4f}", _REINSTALL)
-    return _ok("model", what)
+    return ok("model", what)
 
 
 def check_detector() -> Finding:
@@ -183,9 +160,7 @@ def check_detector() -> Finding:
     found = OutlineDetector().detect(table, max_cards=1)
     if found:
         return Finding("detector", "fail", f"found a card where there is none: {found[0]}", _REINSTALL)
-    return _ok(
-        "detector", ", ".join(f"{name}: {details['parameters']:,} parameters" for name, details in about.items())
-    )
+    return ok("detector", ", ".join(f"{name}: {details['parameters']:,} parameters" for name, details in about.items()))
 
 
 def check_catalog() -> Finding:
@@ -198,7 +173,7 @@ def check_catalog() -> Finding:
     with Catalog.open(DEMO_CATALOG) as catalog:
         catalog.check_model(model.fingerprint, model.preprocessing_hash)
         found = catalog.verify()
-    return _ok("catalog", f"{found.rows:,} demo cards, {found.bytes:,} bytes verified")
+    return ok("catalog", f"{found.rows:,} demo cards of model {model.fingerprint}, {found.bytes:,} bytes verified")
 
 
 def check_identify() -> Finding:
@@ -216,7 +191,7 @@ def check_identify() -> Finding:
     if best != sample.card_ids[0]:
         detail = f"{sample.path.name} shows {sample.card_ids[0]}, recognised was {best}"
         return Finding("identify", "fail", detail, f"{_REINSTALL}; if that doesn't help, report it with this output")
-    return _ok("identify", f"{sample.path.name} is {best}, {result.timings.total_ms:.0f} ms")
+    return ok("identify", f"{sample.path.name} is {best}, {result.timings.total_ms:.0f} ms")
 
 
 CHECKS: dict[str, tuple[Callable[[], Finding], str]] = {
@@ -232,6 +207,8 @@ CHECKS: dict[str, tuple[Callable[[], Finding], str]] = {
     "detector": (check_detector, _REINSTALL),
     "catalog": (check_catalog, _REINSTALL),
     "identify": (check_identify, _REINSTALL),
+    **doctor_hailo.CHECKS,
+    **doctor_parity.CHECKS,
 }
 """Each check, with the remedy for what it raises."""
 
@@ -297,8 +274,8 @@ def child(names: Sequence[str]) -> None:
 
 def render(finding: Finding) -> str:
     """The finding as text: one line, and one more for the remedy."""
-    line = f"{finding.status:<5} {finding.name:<12} {printable(finding.detail)}"
-    return f"{line}\n{'':18} -> {printable(finding.remedy)}" if finding.remedy else line
+    line = f"{finding.status:<5} {finding.name:<14} {printable(finding.detail)}"
+    return f"{line}\n{'':20} -> {printable(finding.remedy)}" if finding.remedy else line
 
 
 def main() -> int:
