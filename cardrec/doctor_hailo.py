@@ -209,7 +209,7 @@ def check_hef() -> Finding:
     name = "hailo-hef"
     if why := facts.silence():
         return skip(name, why)
-    from cardrec.backends.hef import find_hef  # type: ignore[import-not-found] # comes with the Hailo backend
+    from cardrec.backends.hef import find_hef
     from cardrec.model import Model
 
     chip = facts.boards()[0].architecture.lower()

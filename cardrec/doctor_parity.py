@@ -6,7 +6,6 @@ firmware and HEF, is measured here, on what is in the wheel.
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from cardrec import hailo_facts as facts
@@ -103,20 +102,10 @@ def _encoded(backend: str, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         DeviceError, ModelError: as of `open_encoder` and its slots.
     """
-    import numpy as np
+    from cardrec.embed import Embedder, open_encoder
 
-    from cardrec.embed import open_encoder
-    from cardrec.encode import unit  # type: ignore[attr-defined] # comes with the Hailo backend
-
-    vectors = []
-    with closing(open_encoder(backend=backend)) as encoder:
-        for start in range(0, len(crops), encoder.capacity):
-            group = crops[start : start + encoder.capacity]
-            with encoder.slot() as slot:
-                slot.pixels[: len(group)] = group
-                slot.submit(len(group))
-                vectors.append(unit(slot.wait()))
-    return np.concatenate(vectors)
+    with Embedder(open_encoder(backend=backend)) as embedder:
+        return embedder.encode(crops)
 
 
 def _agreement(

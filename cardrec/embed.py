@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec import hailo_facts
 from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import DeviceError, InputError, ModelError
 from cardrec.image import Frame, load
@@ -55,12 +56,11 @@ def open_encoder(model: Model | str | Path | None = None, *, backend: str = "aut
 
 def _hailo_if_it_works(model: Model) -> Encoder | None:
     """The device, if there is one for the model."""
-    from cardrec.backends.hailo import HailoEncoder
-    from cardrec.backends.hailort import device_nodes
-
-    if not device_nodes():
+    if not hailo_facts.nodes():
         _say_once(logging.INFO, "there is no Hailo device: the model runs on the CPU")
         return None
+    from cardrec.backends.hailo import HailoEncoder
+
     try:
         return HailoEncoder(model)
     except (DeviceError, ModelError) as error:

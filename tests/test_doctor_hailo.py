@@ -6,7 +6,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hailo_machine import CARD, Machine, found
 
 import cardrec.embed
 from cardrec import doctor_hailo, hailo_facts
+from cardrec.backends import hef
 from cardrec.doctor import CHECKS, examine, main, run_check
 from cardrec.errors import DeviceBusy, DeviceError, DeviceUnavailable, ModelError
 from cardrec.model import Model
@@ -287,9 +288,7 @@ def test_a_chip_that_the_library_does_not_find(machine: Machine) -> None:
 
 def find_with(monkeypatch: pytest.MonkeyPatch, find: Any) -> None:
     """Puts `find_hef` where the doctor looks for it."""
-    stand_in: Any = ModuleType("cardrec.backends.hef")
-    stand_in.find_hef = find
-    monkeypatch.setitem(sys.modules, "cardrec.backends.hef", stand_in)
+    monkeypatch.setattr(hef, "find_hef", find)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,11 @@ from hailo_machine import Machine, found
 from numpy.typing import NDArray
 
 import cardrec.embed
-import cardrec.encode
 from cardrec import doctor_parity
 from cardrec.doctor import Finding, run_check
+from cardrec.encode import SlottedEncoder
 from cardrec.errors import DeviceBusy, DeviceError, DeviceUnavailable, ModelError
+from cardrec.model import Model
 from cardrec.search import QuantisedVectors
 
 real_open_encoder = cardrec.embed.open_encoder
@@ -26,19 +25,17 @@ Alter = Any
 """Takes (n, dimension) unit vectors, gives what the device would."""
 
 
-class Device:
+class Device(SlottedEncoder):
     """An encoder that gives ONNX Runtime's vectors, altered; a slot holds three cards, and there is one."""
 
-    capacity = 3
+    name, capacity = "hailo", 3
 
     def __init__(self, alter: Alter) -> None:
+        self.model = Model.load()
         self._onnx = real_open_encoder(backend="onnx")
         self._alter = alter
         self.pixels = np.zeros((self.capacity, 224, 224, 3), np.uint8)
-
-    @contextmanager
-    def slot(self) -> Iterator[Device]:
-        yield self
+        super().__init__([self])
 
     def submit(self, count: int) -> None:
         with self._onnx.slot() as slot:
@@ -48,6 +45,9 @@ class Device:
 
     def wait(self) -> Any:
         return self._alter(self._vectors)
+
+    def settle(self) -> None:
+        """Nothing is on its way."""
 
     def close(self) -> None:
         self._onnx.close()
@@ -64,7 +64,6 @@ def parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: Any) -> Any:
     monkeypatch.setenv("HAILORT_LOGGER_PATH", "NONE")
     Machine(tmp_path, monkeypatch).complete()
     monkeypatch.setattr(doctor_parity, "_golden_crops", lambda: crops)
-    monkeypatch.setattr(cardrec.encode, "unit", unit, raising=False)
 
     def open_with(alter: Alter | Exception) -> None:
         def open_encoder(model: object = None, *, backend: str = "auto", threads: int = 0) -> object:
@@ -77,14 +76,6 @@ def parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: Any) -> Any:
         monkeypatch.setattr(cardrec.embed, "open_encoder", open_encoder)
 
     return open_with
-
-
-def unit(vectors: Any) -> NDArray[np.float32]:
-    """Stands in for the `cardrec.encode.unit` that comes with the Hailo backend."""
-    rows = vectors
-    if isinstance(vectors, QuantisedVectors):
-        rows = (vectors.values.astype(np.float32) - vectors.zero_point) * vectors.scale
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def turned(vectors: NDArray[np.float32], cosine: float) -> NDArray[np.float32]:

@@ -8,9 +8,9 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from cardrec import hailo_facts
 from cardrec.errors import DeviceBusy, DeviceError, DeviceTimeout, DeviceUnavailable, ModelError
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "DeviceSettings",
     "DeviceShare",
     "architecture_of",
-    "device_nodes",
     "errors_while",
     "load",
     "translated",
@@ -39,17 +38,10 @@ def load() -> Any:
     Raises:
         DeviceUnavailable: it is not installed, or does not fit this Python or NumPy.
     """
-    os.environ.setdefault("HAILORT_LOGGER_PATH", "NONE")  # or it writes hailort.log into the working directory
     try:
-        import hailo_platform
+        return hailo_facts.library()
     except Exception as error:  # an extension built for another NumPy raises what it likes
         raise DeviceUnavailable(f"HailoRT's library hailo_platform can't be imported ({error}): {INSTALL}") from error
-    return hailo_platform
-
-
-def device_nodes() -> list[Path]:
-    """The device files of Hailo's driver."""
-    return sorted(Path("/dev").glob("hailo[0-9]*"))
 
 
 @contextlib.contextmanager
@@ -70,7 +62,7 @@ def translated(platform: Any, error: BaseException, doing: str) -> DeviceError |
     kind, said = type(error).__name__, f"{doing}: {type(error).__name__}: {error}"
     if "Timeout" in kind or "HAILO_TIMEOUT" in said:
         return DeviceTimeout(f"{said}; the device did not answer in time. If it goes on, {_LOOK}")
-    if "OUT_OF_PHYSICAL_DEVICES" in said:
+    if hailo_facts.is_busy(error):
         return _nothing_free(platform, said)
     if "HEF" in kind or "HEF" in str(error):
         return ModelError(f"{said}; compile the network for this chip with the compiler that goes with this HailoRT")
