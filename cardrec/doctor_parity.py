@@ -104,7 +104,7 @@ def _encoded(backend: str, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     from cardrec.embed import Embedder, open_encoder
 
-    with Embedder(open_encoder(backend=backend)) as embedder:
+    with Embedder(open_encoder(backend=backend), color="rgb") as embedder:
         return embedder.encode(crops)
 
 
