@@ -1,0 +1,112 @@
+"""How long a frame takes on this machine, on the backend that is there or on a simulated NPU."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.errors import InputError
+
+if TYPE_CHECKING:
+    from cardrec.catalog import Catalog
+    from cardrec.detect import Detector
+    from cardrec.model import Model
+    from cardrec.recognizer import Recognizer
+    from cardrec.types import Timings
+
+__all__ = ["FRAME_WH", "STAGES", "camera_frame", "frames_per_second", "simulated_recognizer", "summary", "timings_of"]
+
+STAGES = ("detect_ms", "rectify_ms", "encode_ms", "search_ms", "total_ms")
+FRAME_WH = (1280, 720)
+WARM_UP = 10
+
+PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
+
+
+def camera_frame(picture: Path | None = None) -> NDArray[np.uint8]:
+    """A picture, by default the first bundled photo of a demo card, as a camera gives it: (720, 1280, 3) BGR."""
+    import cv2
+
+    from cardrec.image import load
+
+    rgb = load(picture or _known_photo()).pixels
+    if rgb.ndim == 2:
+        rgb = np.repeat(rgb[:, :, None], 3, axis=2)
+    scale = min(FRAME_WH[0] / rgb.shape[1], FRAME_WH[1] / rgb.shape[0])
+    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    frame = np.full((FRAME_WH[1], FRAME_WH[0], 3), 90, np.uint8)
+    left, top = (FRAME_WH[0] - size[0]) // 2, (FRAME_WH[1] - size[1]) // 2
+    shrunk = cv2.resize(np.ascontiguousarray(rgb[:, :, 2::-1]), size, interpolation=cv2.INTER_AREA)
+    frame[top : top + size[1], left : left + size[0]] = shrunk
+    return frame
+
+
+def _known_photo() -> Path:
+    from cardrec.samples import read_samples
+
+    known = [sample for sample in read_samples() if len(sample.card_ids) == 1 and sample.card_ids[0]]
+    if not known:
+        raise InputError("there is no bundled photo; name a picture of your own")
+    return known[0].path
+
+
+def timings_of(recognizer: Recognizer, frame: NDArray[np.uint8], repeats: int) -> list[Timings]:
+    """The timings of some frames, one after the other; a few more go before."""
+    return [recognizer.identify(frame).timings for _ in range(WARM_UP + repeats)][WARM_UP:]
+
+
+def frames_per_second(recognizer: Recognizer, frame: NDArray[np.uint8], repeats: int, *, in_flight: int) -> float:
+    """How many frames a second come out of `Recognizer.stream`, from the first result to the last."""
+    with recognizer.stream([frame] * (WARM_UP + repeats), in_flight=in_flight) as results:
+        for _ in range(WARM_UP):
+            next(results)
+        begun = time.perf_counter()
+        count = sum(1 for _ in results)
+    return count / (time.perf_counter() - begun)
+
+
+def summary(spent_ms: Sequence[float]) -> dict[str, float]:
+    """Median, 95th and 99th percentile, in microsecond resolution."""
+    return {name: round(float(np.percentile(spent_ms, share)), 3) for name, share in PERCENTILES.items()}
+
+
+@contextmanager
+def simulated_recognizer(
+    latency_ms: float,
+    *,
+    catalog: Catalog | Path | None = None,
+    model: Model | Path | None = None,
+    detector: Detector | None = None,
+    **options: Any,
+) -> Iterator[Recognizer]:
+    """A recognizer on a simulated NPU, `cardrec.backends.simulated`, that takes so long for each card.
+
+    Args:
+        latency_ms: of each card, one after the other.
+        catalog: as of `Recognizer`.
+        model: as of `Recognizer`; the network is its own, with an output of 8 bits.
+        detector: as of `Recognizer`.
+        options: of `HailoEncoder`.
+    """
+    from cardrec.backends.hailo import HailoEncoder
+    from cardrec.backends.simulated import SimulatedPlatform, make_bundle
+    from cardrec.model import Model
+    from cardrec.recognizer import Recognizer
+
+    bundle = model if isinstance(model, Model) else Model.load(model)
+    patterns = np.random.default_rng(0).integers(0, 256, (8, 7, 7, 3), np.uint8).repeat(32, axis=1).repeat(32, axis=2)
+    options.setdefault("platform", SimulatedPlatform(latency_ms=latency_ms))
+    with tempfile.TemporaryDirectory(prefix="cardrec-") as folder:
+        encoder = HailoEncoder(make_bundle(bundle, Path(folder) / "bundle", patterns), **options)
+        try:
+            with Recognizer(catalog, encoder=encoder, detector=detector) as recognizer:
+                yield recognizer
+        finally:
+            encoder.close()
