@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ COLUMNS = ("name", "set", "number", "language", "game")
 """Metadata keys that have a column of their own; all keys, these included, are in the JSON text of ``meta``."""
 
 MAX_ID_CHARACTERS = 1000
+
+_KEPT_ROWS = 1024
 
 _TABLE = (
     "CREATE TABLE cards(row INTEGER PRIMARY KEY, card_id TEXT NOT NULL, "
@@ -140,6 +143,7 @@ class Cards:
 
         self._path, self._rows = path, rows
         self._lock = threading.Lock()
+        self._recent: OrderedDict[int, tuple[str, str]] = OrderedDict()
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -177,16 +181,40 @@ class Cards:
 
     def card(self, row: int) -> tuple[str, dict[str, Any]]:
         """Id and metadata of a row of the segment."""
-        card_id, text = self.text(row)
+        return self.cards([row])[0]
+
+    def cards(self, rows: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
+        """Ids and metadata of rows of the segment, in their order; those asked for last are kept, as text."""
+        with self._reading():
+            found = self._texts(rows)
+        return [self._parsed(row, *text) for row, text in zip(rows, found, strict=True)]
+
+    def _parsed(self, row: int, card_id: str, text: str) -> tuple[str, dict[str, Any]]:
         try:
             return card_id, json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
             raise unsound(self._path, f"row {row} has no sound metadata ({error})") from error
 
+    def _texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """What `text` gives for each; a video shows the same cards again and again."""
+        recent = self._recent
+        for row in rows:
+            if row in recent:
+                recent.move_to_end(row)
+            else:
+                recent[row] = self._text(row)
+        found = [recent[row] for row in rows]
+        while len(recent) > _KEPT_ROWS:
+            recent.popitem(last=False)
+        return found
+
     def text(self, row: int) -> tuple[str, str]:
         """Id and metadata (as JSON text) of a row of the segment."""
         with self._reading():
-            found = self._connection.execute("SELECT card_id, meta FROM cards WHERE row=?", (row,)).fetchone()
+            return self._text(row)
+
+    def _text(self, row: int) -> tuple[str, str]:
+        found = self._connection.execute("SELECT card_id, meta FROM cards WHERE row=?", (row,)).fetchone()
         if found is None:
             raise unsound(self._path, f"has no row {row}")
         return found[0], found[1]
@@ -221,7 +249,7 @@ class Cards:
         if answer != ("ok",):
             raise unsound(self._path, f"fails SQLite's integrity check ({answer[0]})")
         for row in range(rows):
-            card_id, meta = self.card(row)
+            card_id, meta = self._parsed(row, *self.text(row))
             if not isinstance(card_id, str) or not isinstance(meta, dict):
                 raise unsound(self._path, f"row {row} has no id in text, or metadata that are no object")
 

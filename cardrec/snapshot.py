@@ -152,6 +152,8 @@ class Snapshot:
 
     def cards(self, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[str, dict[str, Any]]]:
         """Ids and metadata of some rows, in their order."""
+        if len(self.segments) == 1:
+            return self.segments[0].cards.cards([self._locate(row)[1] for row in rows])
         return [self.card(row) for row in rows]
 
     def find(self, card_id: str) -> list[tuple[int, NDArray[np.int64]]]:
