@@ -23,8 +23,10 @@ __all__ = ["Camera", "Video"]
 _log = logging.getLogger("cardrec")
 
 _FAILED_READS = 3
-"""In a row, until a camera counts as lost: one can be a frame that was damaged on its way, and where a camera is silent
-OpenCV waits ten seconds for each."""
+"""In a row, until a camera counts as lost: one or two can be frames that were damaged on their way."""
+
+_SILENT_S = 5.0
+"""A failed read that took longer was no damaged frame: OpenCV waits ten seconds for a camera."""
 
 _MISSING = 0.05  # of a video's frames; the number that its header gives is an estimate in most containers
 
@@ -113,6 +115,11 @@ class Camera:
         _ask(self._capture, size_wh, frames_per_second)
         self._opened = time.monotonic()
         self._frames = 0
+        try:
+            self.read()  # what gives no frames is told now; the first ones are badly exposed anyhow
+        except BaseException:
+            self._capture.release()
+            raise
 
     def read(self) -> NDArray[np.uint8]:
         """The next frame, (H, W, 3) BGR, in memory of its own.
@@ -120,15 +127,15 @@ class Camera:
         Raises:
             DeviceError: the camera is gone.
             DeviceTimeout: it gives no frames any more.
-            InputError: it never gave one.
         """
         for _ in range(_FAILED_READS):
+            begun = time.monotonic()
             got, frame = self._capture.read()
             if got:
                 self.time_s = time.monotonic() - self._opened
                 self._frames += 1
                 return np.asarray(frame, np.uint8)
-            if not self._path.exists():
+            if not self._path.exists() or time.monotonic() - begun > _SILENT_S:
                 break
         raise self._lost()
 
@@ -138,12 +145,12 @@ class Camera:
 
     def _lost(self) -> InputError | DeviceError:
         """What to say of a camera that gives nothing."""
-        if not self._path.exists():
-            return DeviceError(f"the camera {self.name} is gone after {self._frames} frames: was it unplugged?")
         if not self._frames:
             own = "the Raspberry Pi's own camera is `picamera2`"
             return InputError(f"the camera {self.name} opens, but gives no frames; try another of its numbers; {own}")
-        return DeviceTimeout(f"the camera {self.name} gives no frames any more after {self._frames}: plug it in anew")
+        if not self._path.exists():
+            return DeviceError(f"the camera {self.name} is gone: was it unplugged?")
+        return DeviceTimeout(f"the camera {self.name} gives no frames any more: unplug it and plug it in again")
 
 
 def _ask(capture: cv2.VideoCapture, size_wh: tuple[int, int], frames_per_second: float | None) -> None:

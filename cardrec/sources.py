@@ -105,8 +105,8 @@ def open_source(
     """Opens a video file or a camera.
 
     Args:
-        source: a video file; a camera of the system by its number (``0`` or ``"0"``) or path (``/dev/video0``); the
-            Raspberry Pi's own as ``picamera2`` or ``picamera2:1``.
+        source: a video file; a camera of the system by its number (``0`` or ``"0"``; a file of this name is ``./0``) or
+            path (``/dev/video0``); the Raspberry Pi's own as ``picamera2`` or ``picamera2:1``.
         size_wh: width and height in pixels to ask a camera for, 1280x720 by default; it gives the nearest that it has.
         frames_per_second: to ask a camera for; None is the camera's choice.
         in_flight: frames that are held at once, as `Recognizer.stream` is told; a camera needs memory for them.
