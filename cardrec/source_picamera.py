@@ -2,7 +2,7 @@
 
 From Picamera2's code (raspberrypi/picamera2: picamera2.py, request.py): a completed request is the camera's again when
 it was released; `MappedArray` views its buffer; `RGB888` is BGR in memory; a number as ``wait`` is the seconds after
-which there is a TimeoutError.
+which there is a TimeoutError, and what timed out has to be cancelled.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class PiCamera:
         try:
             request = self._camera.capture_request(wait=FRAME_TIMEOUT_S)
         except TimeoutError:
+            self._camera.cancel_all_and_flush()  # or the camera would wait for this frame before it stops
             cable = "is its cable loose, or are all its frames held?"
             raise DeviceTimeout(f"the camera {self.name} gave no frame for {FRAME_TIMEOUT_S:g} s: {cable}") from None
         except Exception as error:
@@ -77,17 +78,21 @@ class PiCamera:
 
     def close(self) -> None:
         """Stops the camera; it is let go of when the last lease has come back, since it owns their memory."""
-        self._camera.stop()
-        with self._lock:
-            self._closed = True
-            last = self._out == 0
-        if last:
-            self._camera.close()
+        try:
+            self._camera.stop()
+        finally:
+            with self._lock:
+                self._closed = True
+                last = self._out == 0
+            if last:
+                self._camera.close()
 
     def _start(self, size_wh: tuple[int, int], frames_per_second: float | None, buffers: int) -> None:
         main = {"format": "RGB888", "size": (size_wh[0] // 2 * 2, size_wh[1] // 2 * 2)}
-        microseconds = round(1e6 / (frames_per_second or 30.0))
-        controls = {"FrameDurationLimits": (microseconds, microseconds)} if frames_per_second else {}
+        controls = {}
+        if frames_per_second is not None:
+            microseconds = round(1e6 / frames_per_second)
+            controls["FrameDurationLimits"] = (microseconds, microseconds)
         self._camera.configure(
             self._camera.create_video_configuration(main=main, controls=controls, buffer_count=buffers)
         )

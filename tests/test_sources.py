@@ -389,6 +389,7 @@ class FakePicamera2:
         self.started = self.closed = False
         self.taken = 0
         self.error: Exception | None = None
+        self.waiting = False
         self.requests: list[FakeRequest] = []
 
     def create_video_configuration(self, **configuration: Any) -> dict[str, Any]:
@@ -405,7 +406,11 @@ class FakePicamera2:
         self.started = True
 
     def stop(self) -> None:
+        assert not self.waiting, "stopping waits for the frame that never came"
         self.started = False
+
+    def cancel_all_and_flush(self) -> None:
+        self.waiting = False
 
     def capture_request(self, *, wait: float) -> FakeRequest:
         assert self.started
@@ -413,6 +418,7 @@ class FakePicamera2:
         if self.error is not None:
             raise self.error
         if not self.free:
+            self.waiting = True
             raise TimeoutError
         buffer = self.free.pop(0)
         self.taken += 1
@@ -536,9 +542,11 @@ def test_picamera2_that_can_not_be_configured(picamera2: type[FakePicamera2]) ->
 
 def test_picamera2_that_gives_no_frames(picamera2: type[FakePicamera2]) -> None:
     with open_source("picamera2", size_wh=(64, 48)) as source:
-        picamera2.opened.error = TimeoutError()
+        free, picamera2.opened.free = picamera2.opened.free, []
         with pytest.raises(DeviceTimeout, match=f"no frame for {source_picamera.FRAME_TIMEOUT_S:g} s"):
             next(source)
+        picamera2.opened.free = free
+        leased(source).release()
         picamera2.opened.error = RuntimeError("camera frontend has timed out")
         with pytest.raises(DeviceError, match="camera frontend has timed out"):
             next(source)
