@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cardrec.model import Model
     from cardrec.recognizer import Recognizer
     from cardrec.samples import sample_photos
+    from cardrec.sources import Source, open_source
     from cardrec.stream import AsyncStream, Stream
     from cardrec.types import Card, ImageLike, Match, Result, Timings
 
@@ -62,10 +63,12 @@ __all__ = [
     "ModelError",
     "Recognizer",
     "Result",
+    "Source",
     "Stream",
     "Timings",
     "__version__",
     "annotate",
+    "open_source",
     "sample_photos",
 ]
 
@@ -83,7 +86,9 @@ _HOME = {
     "Match": "cardrec.types",
     "Result": "cardrec.types",
     "Timings": "cardrec.types",
+    "Source": "cardrec.sources",
     "annotate": "cardrec.draw",
+    "open_source": "cardrec.sources",
     "sample_photos": "cardrec.samples",
 }
 

@@ -16,6 +16,7 @@ from cardrec.cli_bench import bench
 from cardrec.cli_identify import identify
 from cardrec.cli_index import index
 from cardrec.cli_options import ENVIRONMENT, USAGE, complain, require_subcommand
+from cardrec.cli_watch import watch
 from cardrec.errors import CardrecError, CatalogFormatError, CatalogMismatchError, DeviceError, ModelError
 from cardrec.labels import say_error
 
@@ -110,6 +111,7 @@ def app(context: click.Context, *, debug: bool) -> None:
     \b
     Examples:
       cardrec identify photo.jpg                          the card in a photo, against the bundled demo catalog
+      cardrec watch 0                                     the cards that the first camera sees, live
       cardrec index build my-cards/ my.cardrec            a catalog of your own, from a folder of card images
       cardrec identify photo.jpg --catalog my.cardrec     ... and a photo against it
       cardrec doctor                                      is this installation in order?
@@ -125,7 +127,7 @@ def app(context: click.Context, *, debug: bool) -> None:
     require_subcommand(context)
 
 
-for command in (identify, index, bench, doctor, info):
+for command in (identify, watch, index, bench, doctor, info):
     app.add_command(command)
 
 

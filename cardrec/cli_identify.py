@@ -15,6 +15,7 @@ from cardrec.cli_options import (
     encoder_options,
     json_option,
     print_json,
+    recognition_options,
 )
 from cardrec.errors import InputError
 from cardrec.labels import say_error
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["identify"]
 
 
-def parse_where(_context: click.Context, _option: click.Parameter, pairs: Sequence[str]) -> dict[str, list[str]] | None:
-    """`set=A1 set=A2 language=en` as {"set": ["A1", "A2"], "language": ["en"]}."""
-    where: dict[str, list[str]] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{pair!r} is not of the form key=value, such as set=A1")
-        where.setdefault(key, []).append(value)
-    return where or None
-
-
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @catalog_option
@@ -46,19 +36,7 @@ def parse_where(_context: click.Context, _option: click.Parameter, pairs: Sequen
 @click.option(
     "--annotate", type=click.Path(path_type=Path), metavar="OUT", help="Write pictures with the cards outlined."
 )
-@click.option(
-    "--max-cards", type=click.IntRange(min=1), default=1, show_default=True, help="Cards to look for in each picture."
-)
-@click.option(
-    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches to give for each card."
-)
-@click.option(
-    "--where",
-    multiple=True,
-    callback=parse_where,
-    metavar="KEY=VALUE",
-    help="Only cards with this metadata; repeatable.",
-)
+@recognition_options
 @encoder_options
 @click.pass_context
 def identify(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "json_option",
     "open_embedder",
     "print_json",
+    "recognition_options",
     "require_subcommand",
 ]
 
@@ -40,6 +41,38 @@ catalog_option = click.option(
     help="Catalog to search; the bundled demo by default.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout instead of a table.")
+
+
+def parse_where(_context: click.Context, _option: click.Parameter, pairs: Sequence[str]) -> dict[str, list[str]] | None:
+    """`set=A1 set=A2 language=en` as {"set": ["A1", "A2"], "language": ["en"]}."""
+    where: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{pair!r} is not of the form key=value, such as set=A1")
+        where.setdefault(key, []).append(value)
+    return where or None
+
+
+_RECOGNITION_OPTIONS = (
+    click.option(
+        "--max-cards",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Cards to look for in each picture.",
+    ),
+    click.option(
+        "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches to give for each card."
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        callback=parse_where,
+        metavar="KEY=VALUE",
+        help="Only cards with this metadata; repeatable.",
+    ),
+)
 
 _ENCODER_OPTIONS = (
     click.option(
@@ -65,9 +98,19 @@ _ENCODER_OPTIONS = (
 )
 
 
+def recognition_options(command: Command) -> Command:
+    """Adds --max-cards, --top-k and --where."""
+    return _with(_RECOGNITION_OPTIONS, command)
+
+
 def encoder_options(command: Command) -> Command:
     """Adds --model, --backend and --threads."""
-    for option in reversed(_ENCODER_OPTIONS):
+    return _with(_ENCODER_OPTIONS, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    """The command with these options, in the help in this order."""
+    for option in reversed(options):
         command = option(command)
     return command
 

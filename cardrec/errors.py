@@ -6,7 +6,7 @@
     +-- CatalogError                       a catalog operation that can't be carried out
     |   +-- CatalogFormatError             the files are not a sound catalog
     |   +-- CatalogMismatchError           a sound catalog, made with another model or preprocessing
-    +-- DeviceError                        the accelerator failed
+    +-- DeviceError                        the accelerator or the camera failed
         +-- DeviceUnavailable              there is none, or its driver is missing
         +-- DeviceBusy                     another process holds it
         +-- DeviceTimeout                  it did not answer in time
@@ -56,11 +56,11 @@ class CatalogMismatchError(CatalogError):
 
 
 class DeviceError(CardrecError):
-    """The accelerator failed."""
+    """The accelerator or the camera failed."""
 
 
 class DeviceUnavailable(DeviceError):
-    """There is no accelerator, or its driver or library is missing."""
+    """There is no such device, or its driver or library is missing."""
 
 
 class DeviceBusy(DeviceError):
@@ -68,4 +68,4 @@ class DeviceBusy(DeviceError):
 
 
 class DeviceTimeout(DeviceError):
-    """The accelerator did not answer in time."""
+    """The accelerator or the camera did not answer in time."""

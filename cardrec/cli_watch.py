@@ -1,0 +1,221 @@
+"""`cardrec watch`: a camera or a video in, names out, live."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from cardrec.cli_options import (
+    NOTHING_IDENTIFIED,
+    catalog_option,
+    complain,
+    encoder_options,
+    json_option,
+    print_json,
+    recognition_options,
+)
+from cardrec.errors import DeviceUnavailable, InputError
+from cardrec.labels import say_error
+
+if TYPE_CHECKING:
+    from cardrec.watch import Pace, Seen
+    from cardrec.window import Window
+
+__all__ = ["watch"]
+
+
+def parse_size(_context: click.Context, _option: click.Parameter, size: str | None) -> tuple[int, int] | None:
+    """`1280x720` as (1280, 720)."""
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size, re.ASCII)
+    if found is None:
+        raise click.BadParameter(f"{size!r} is no size; expected width and height in pixels, such as 1280x720")
+    return int(found[1]), int(found[2])
+
+
+@click.command(short_help="Names the cards that a camera sees, live.")
+@click.argument("source")
+@catalog_option
+@json_option
+@recognition_options
+@click.option("--size", callback=parse_size, metavar="WxH", help="Pixels to ask a camera for.  [default: 1280x720]")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(min=1, max=64),
+    default=3,
+    show_default=True,
+    help="Frames that are worked on at once.",
+)
+@click.option(
+    "--drop",
+    type=click.Choice(["auto", "never", "oldest"]),
+    default="auto",
+    show_default=True,
+    help="Whether old frames give way to new ones; auto: a camera's do, a file's don't.",
+)
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
+@click.option(
+    "--window/--no-window",
+    default=None,
+    help="Show the picture with the cards outlined; by default where there is a display.",
+)
+@encoder_options
+@click.pass_context
+def watch(
+    context: click.Context,
+    *,
+    source: str,
+    catalog: Path | None,
+    as_json: bool,
+    max_cards: int,
+    top_k: int,
+    where: dict[str, list[str]] | None,
+    size: tuple[int, int] | None,
+    in_flight: int,
+    drop: Literal["auto", "never", "oldest"],
+    frames: int | None,
+    window: bool | None,
+    model: Path | None,
+    backend: str,
+    threads: int,
+) -> None:
+    """Names the cards of a camera or a video, live. Ctrl-C ends it; in the window q or Escape as well.
+
+    SOURCE is a video file, a camera's number or path, or the Raspberry Pi's own camera: picamera2, picamera2:1.
+
+    \b
+    Examples:
+      cardrec watch 0
+      cardrec watch picamera2 --catalog my.cardrec --max-cards 4
+      cardrec watch /dev/video2 --size 1920x1080 --no-window
+      cardrec watch table.mp4 --json | jq -r '.cards[].matches[0].card_id'
+      cardrec watch table.mp4 --frames 100 --where set=A1
+
+    On a terminal a table shows the latest frame. Elsewhere there is a line for each card whenever what is seen
+    changes; with --json a line for each frame, with its number and its time in seconds. How many frames there were, how
+    fast, and how many were dropped, is said on stderr at the end.
+
+    Exit code 0: at least one card was identified; 1: none was; 2: wrong use, or a source that can't be opened; 3: the
+    model, the catalog or the device is not in order, or the camera was unplugged.
+    """  # noqa: D301 - \b tells click to leave the lines as they are
+    from cardrec.recognizer import Recognizer
+    from cardrec.sources import open_source
+    from cardrec.watch import Pace
+    from cardrec.watch import watch as watching
+
+    # What FFmpeg says of a damaged frame would go across the table.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    pace = Pace()
+    named: set[str] = set()
+    with (
+        open_source(source, size_wh=size, in_flight=in_flight) as opened,
+        _picture(window, opened.name) as picture,
+        Recognizer(
+            catalog,
+            model=model,
+            backend=backend,
+            threads=threads,
+            max_cards=max_cards,
+            top_k=top_k,
+            color=opened.color,
+        ) as recognizer,
+    ):
+        seen = watching(
+            recognizer,
+            opened,
+            pace,
+            keep_pictures=picture is not None,
+            in_flight=in_flight,
+            drop=("oldest" if opened.live else "never") if drop == "auto" else drop,
+            where=where,
+        )
+        with _summary(pace, named), _output(opened.name, as_json=as_json) as show, closing(seen):
+            _show_all(seen, frames, show, picture, named)
+    if not named:
+        context.exit(NOTHING_IDENTIFIED)
+
+
+def _show_all(
+    steps: Iterator[Seen | InputError],
+    frames: int | None,
+    show: Callable[[Seen], None],
+    picture: Window | None,
+    named: set[str],
+) -> None:
+    """Shows what is seen until there is no more, the frames asked for were seen, or the window was closed."""
+    from cardrec.draw import annotate
+
+    count = 0
+    for seen in steps:
+        if isinstance(seen, InputError):
+            complain(say_error(seen))
+            continue
+        named.update(card.match.card_id for card in seen.result.cards if card.match)
+        show(seen)
+        if picture is not None and seen.picture is not None and not picture.show(annotate(seen.picture, seen.result)):
+            return
+        count += 1
+        if count == frames:
+            return
+
+
+@contextmanager
+def _summary(pace: Pace, named: set[str]) -> Iterator[None]:
+    """Ctrl-C ends what runs inside; whatever ends it, what there was is said on stderr."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        numbers = f"{pace.frames} frames, {pace.per_second:.1f} frames/s, {pace.dropped} dropped"
+        complain(f"{numbers}, cards named: {len(named)}", "watched")
+
+
+@contextmanager
+def _output(name: str, *, as_json: bool) -> Iterator[Callable[[Seen], None]]:
+    """What shows a frame's result on stdout."""
+    from cardrec.report import live_table, seen_lines
+
+    def print_line(seen: Seen) -> None:
+        print_json({"source": name, "time_s": round(seen.time_s, 3), **seen.result.to_dict()})
+
+    before: list[object] = [None]
+
+    def print_changes(seen: Seen) -> None:
+        now = [(card.status, card.match and card.match.card_id) for card in seen.result.cards]
+        if now != before[0]:
+            click.echo("\n".join(seen_lines(seen)))
+        before[0] = now
+
+    if as_json or not sys.stdout.isatty():
+        yield print_line if as_json else print_changes
+        return
+    with live_table(name) as show:
+        yield show
+
+
+@contextmanager
+def _picture(wanted: bool | None, name: str) -> Iterator[Window | None]:
+    """The window, or None: where it is not wanted, or can't be had and was not asked for."""
+    from cardrec.window import open_window
+
+    opened: Window | None = None
+    try:
+        if wanted is not False:
+            opened = open_window(f"cardrec: {name}")
+    except DeviceUnavailable:
+        if wanted:
+            raise
+    try:
+        yield opened
+    finally:
+        if opened is not None:
+            opened.close()
