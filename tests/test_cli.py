@@ -196,6 +196,17 @@ def test_bench(run: Run) -> None:
     assert "total" in run("bench", "--repeats", 1).stdout
 
 
+def test_bench_on_a_simulated_npu(run: Run) -> None:
+    result = run("bench", "--stages", "--stream", "--repeats", 5, "--simulate-npu", 2, "--in-flight", 2, "--json")
+    assert result.exit_code == 0
+    (measured,) = lines(result)
+    assert measured["backend"] == "simulated NPU, 2 ms a card"
+    assert measured["encode_ms"]["median"] >= 2
+    assert 0 < measured["host_ms"]["median"] < measured["total_ms"]["median"]
+    assert 0 < measured["frames_per_second"] <= 1010 / 2
+    assert "simulated NPU alone: 500.0" in run("bench", "--stream", "--repeats", 1, "--simulate-npu", 2).stdout
+
+
 def test_bench_takes_any_picture(run: Run, tmp_path: Path, tiny_catalog: Path) -> None:
     Image.new("L", (30, 900), 200).save(tmp_path / "grey.png")
     result = run("bench", tmp_path / "grey.png", "--repeats", 1, "--catalog", tiny_catalog)
