@@ -8,7 +8,9 @@
 namespace cardrec {
 namespace {
 
-constexpr std::size_t kReadBeyond = 16;      // sums: what the kernels read, and the weights of 0, behind the last pixel
+// Sums behind the last pixel: an output at the edge has at most 5 weights of 0, for pixels of at most 4 bytes, and the
+// kernels read 8 sums at every other pixel.
+constexpr std::size_t kReadBeyond = 32;
 constexpr std::size_t kKeptBytes = 4 << 20;  // per frame and thread
 
 // The memory of one frame's resize, and the weights of the last one: a camera's pictures are all of one size.
@@ -36,7 +38,7 @@ class Average {
             lane_[c] = static_cast<std::uint8_t>(packed_ ? frame.rgb[c] - low : extent == 0 ? 0 : c);
         }
         bytes_ = static_cast<std::size_t>((frame.width - 1) * step_ + (packed_ ? extent + 1 : step_));
-        prepare(memory.rows, frame.height, height, 1);
+        prepare(memory.rows, frame.height, height, 0);
         prepare(memory.columns, frame.width, width, 2);
         memory.sums.resize(bytes_ + kReadBeyond);
         if (!packed_) memory.copies.resize(kLinesTogether * bytes_);
@@ -57,7 +59,8 @@ class Average {
             }
             kernels_.add_lines(lines, rows.weights.data() + rows.start[row] + j, together, bytes_, memory_.sums.data());
         }
-        const Columns view{columns.first.data(), columns.start.data(), columns.weights.data(), columns.first.size()};
+        const Columns view{columns.first.data(), columns.weights.data(), columns.first.size(), columns.count(0),
+                           columns.heaviest};
         kernels_.columns(memory_.sums.data(), step_, lane_, view, out);
     }
 
