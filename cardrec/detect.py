@@ -147,7 +147,7 @@ class OutlineDetector:
     def _sides(self, frame: Frame, copy: Frame, quads: NDArray[np.float32]) -> NDArray[np.float32]:
         """The outlines with each side where the third network sees it; of large ones in the copy, as with the crops."""
         placed = quads.copy()
-        for source, scale, of in _sources(frame, copy, coarse=np.sqrt(areas(quads)) > _COARSE_SIZE):
+        for source, scale, of in _sources(frame, copy, coarse=areas(quads) > _COARSE_SIZE**2):
             near = quads[of] / scale
             placed[of] = sides.decode(near, self._place_sides(sides.strips(source, near))) * scale
         return np.where(sound(placed)[:, None, None], placed, quads)
@@ -170,7 +170,8 @@ def _copy(frame: Frame) -> Frame:
 
 def _scale(copy: Frame, frame: Frame) -> NDArray[np.float32]:
     """From the copy's pixels to the frame's, x and y."""
-    return np.asarray(np.divide(frame.size_wh, copy.size_wh), np.float32)
+    (width, height), (copy_width, copy_height) = frame.size_wh, copy.size_wh
+    return np.array((width / copy_width, height / copy_height), np.float32)
 
 
 def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -186,17 +187,19 @@ def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np
 
 def _sources(frame: Frame, copy: Frame, *, coarse: NDArray[np.bool_]) -> Iterator[tuple[Frame, Any, NDArray[np.bool_]]]:
     """Where to read outlines, the scale from there to the frame, and which ones (n,): coarse ones in the copy."""
-    for source, of in ((copy, coarse), (frame, ~coarse)):
-        if of.any():
-            yield source, _scale(source, frame), of
+    if coarse.any():
+        yield copy, _scale(copy, frame), coarse
+    if not coarse.all():
+        yield frame, np.float32(1), ~coarse
 
 
 def _with_whole_frame(found: list[Detection], size_wh: tuple[int, int]) -> list[Detection]:
     """Adds the frame's border where the frame has a card's shape and nothing in it speaks against one card."""
     width, height = size_wh
     aspect = min(width, height) / max(width, height) * CARD_WH_MM[1] / CARD_WH_MM[0]
-    most = max((areas(one.corners_px[None])[0] for one in found), default=0.0) > 0.5 * width * height
-    if not 0.96 <= aspect <= 1.04 or most or len(found) > 1:
+    if not 0.96 <= aspect <= 1.04 or len(found) > 1:
+        return found
+    if found and areas(found[0].corners_px[None])[0] > 0.5 * width * height:
         return found
     border = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], np.float32)
     return [Detection(ordered(border)[0].astype(np.float32), _WHOLE_FRAME_SCORE)]

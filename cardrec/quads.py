@@ -70,10 +70,9 @@ def longest_sides(quads: Array) -> NDArray[np.float64]:
     return _detect.longest_sides(quads)
 
 
-def areas(quads: Array) -> Array:
+def areas(quads: Array) -> NDArray[np.float64]:
     """(n,) areas of convex quads."""
-    first, second = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
-    return np.asarray(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2)
+    return _detect.areas(quads)
 
 
 def crossings(starts: Array, steps: Array) -> NDArray[np.float32]:

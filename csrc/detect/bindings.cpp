@@ -185,6 +185,8 @@ PYBIND11_MODULE(_detect, module) {
     module.def("moved", &moved, py::arg("quads"), py::arg("others"));
     module.def("sound", &sound, py::arg("quads"), py::arg("least_area_px") = 0.0);
     module.def(
+        "areas", [](const Floats& quads) { return each<double>(quads_of(quads), cardrec::area); }, py::arg("quads"));
+    module.def(
         "longest_sides", [](const Floats& quads) { return each<double>(quads_of(quads), cardrec::longest_side); },
         py::arg("quads"));
     module.def("distinct", &distinct, py::arg("quads"), py::arg("most"));

@@ -9,8 +9,8 @@
 namespace cardrec {
 namespace {
 
-constexpr int kAlong = 16, kAcross = 17;        // samples along a side and across it
-constexpr int kPlaces = kAcross - 2;            // across it, of which a gradient is taken
+constexpr int kAlong = 16, kAcross = 17;  // samples along a side and across it
+constexpr int kPlaces = kAcross - 2;      // across it, of which a gradient is taken
 constexpr int kMiddle = (kPlaces - 1) / 2;
 // The part of a side that is sampled: rounded corners (3 of 63 mm) are left out.
 constexpr double kFirst = 0.08, kLast = 0.92;

@@ -67,9 +67,8 @@ class Samples {
         const auto column = static_cast<std::int32_t>(x), row = static_cast<std::int32_t>(y);
         const std::uint8_t* upper = frame_.data + lowest_ + row * frame_.stride_y + column * frame_.stride_x;
         const std::uint8_t* lower = upper + frame_.stride_y;
-        const Lanes mean = mixed(four(upper), four(upper + frame_.stride_x), four(lower),
-                                 four(lower + frame_.stride_x), x - static_cast<float>(column),
-                                 y - static_cast<float>(row));
+        const Lanes mean = mixed(four(upper), four(upper + frame_.stride_x), four(lower), four(lower + frame_.stride_x),
+                                 x - static_cast<float>(column), y - static_cast<float>(row));
         if (order_ == kRgb) return mean;
         if (order_ == kBgr) return Lanes{mean[2], mean[1], mean[0], 0.0f};
         return Lanes{mean[0], mean[0], mean[0], 0.0f};

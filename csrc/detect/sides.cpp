@@ -12,9 +12,9 @@ namespace {
 constexpr double kReach = 0.08;  // half of a strip's width, as a share of the square root of the card's area
 // The part of a side that a strip shows: rounded corners (3 of 63 mm) are left out.
 constexpr double kFirst = 0.05, kLast = 0.95;
-constexpr int kSteepest = 10;      // places across by which a side may be further in at one end than at the other
-constexpr double kSpread = 0.3;    // standard deviation, in reaches, of where sides are: around the outline given
-constexpr float kFloor = 0.03f;    // chance that a place's answer is worth nothing, for a finger may cover it
+constexpr int kSteepest = 10;    // places across by which a side may be further in at one end than at the other
+constexpr double kSpread = 0.3;  // standard deviation, in reaches, of where sides are: around the outline given
+constexpr float kFloor = 0.03f;  // chance that a place's answer is worth nothing, for a finger may cover it
 
 using Lines = LinesOf<kSidePlaces, kStripAcross, kSteepest, false>;
 constexpr Lines kLines;

@@ -9,7 +9,7 @@
 
 namespace cardrec {
 
-constexpr std::size_t kStripAlong = 16, kStripAcross = 32;        // pixels: along a side, and from outside to inside
+constexpr std::size_t kStripAlong = 16, kStripAcross = 32;  // pixels: along a side, and from outside to inside
 constexpr std::size_t kStripBytes = kStripAlong * kStripAcross * 3;
 constexpr std::size_t kSidePlaces = 8;                            // along a side, for which the network answers
 constexpr std::size_t kSideNumbers = kSidePlaces * kStripAcross;  // of each side

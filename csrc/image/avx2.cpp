@@ -158,8 +158,8 @@ TARGET void blend(const Source& source, const std::uint8_t* origin, const Patter
 
 // vpmulhuw is the product's upper half: with the byte in the upper half of its lane, what the contract cuts off.
 TARGET void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count,
-                      std::size_t bytes, std::uint16_t* sums) {
-    const __m256i zero = _mm256_setzero_si256();
+                      std::size_t bytes, int begin, std::uint16_t* sums) {
+    const __m256i zero = _mm256_setzero_si256(), begin_u16x16 = _mm256_set1_epi16(static_cast<short>(begin));
     __m256i weights_u16x16[kLinesTogether];
     for (std::size_t j = 0; j < count; ++j) weights_u16x16[j] = _mm256_set1_epi16(static_cast<short>(weights[j]));
     std::size_t i = 0;
@@ -174,11 +174,11 @@ TARGET void add_lines(const std::uint8_t* const* lines, const std::uint16_t* wei
         }
         const __m256i first = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x20);
         const __m256i second = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x31);
-        store(sums + i, _mm256_add_epi16(load(sums + i), first));
-        store(sums + i + 16, _mm256_add_epi16(load(sums + i + 16), second));
+        store(sums + i, _mm256_add_epi16(begin < 0 ? load(sums + i) : begin_u16x16, first));
+        store(sums + i + 16, _mm256_add_epi16(begin < 0 ? load(sums + i + 16) : begin_u16x16, second));
     }
     for (; i < bytes; ++i) {
-        std::uint32_t sum = sums[i];
+        std::uint32_t sum = begin < 0 ? sums[i] : static_cast<std::uint32_t>(begin);
         for (std::size_t j = 0; j < count; ++j) sum += (std::uint32_t{lines[j][i]} << 8) * weights[j] >> 16;
         sums[i] = static_cast<std::uint16_t>(sum);
     }
@@ -219,8 +219,7 @@ TARGET inline __m256i two_outputs(const std::uint16_t* sums, std::ptrdiff_t step
     const std::size_t taps = known_taps != 0 ? known_taps : columns.taps;
     const std::uint16_t *left_pixel = sums + columns.first[left] * step,
                         *right_pixel = sums + columns.first[right] * step;
-    const std::uint16_t *left_weight = columns.weights + left * taps,
-                        *right_weight = columns.weights + right * taps;
+    const std::uint16_t *left_weight = columns.weights + left * taps, *right_weight = columns.weights + right * taps;
     const __m256i sign_i16x16 = _mm256_set1_epi16(INT16_MIN);
     const std::uint32_t taken = light ? std::uint32_t{1} << 31 : static_cast<std::uint32_t>(taps / 2) << 16;
     __m256i sum_i32x8 = _mm256_set1_epi32(static_cast<std::int32_t>((std::uint32_t{1} << 23) + taken));

@@ -112,10 +112,12 @@ inline uint16x8_t weighted(uint8x8_t line_u8x8, std::uint16_t weight) {
 }
 
 void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count, std::size_t bytes,
-               std::uint16_t* sums) {
+               int begin, std::uint16_t* sums) {
+    const uint16x8_t begin_u16x8 = vdupq_n_u16(static_cast<std::uint16_t>(begin));
     std::size_t i = 0;
     for (; i + 16 <= bytes; i += 16) {
-        uint16x8_t low_u16x8 = vld1q_u16(sums + i), high_u16x8 = vld1q_u16(sums + i + 8);
+        uint16x8_t low_u16x8 = begin < 0 ? vld1q_u16(sums + i) : begin_u16x8;
+        uint16x8_t high_u16x8 = begin < 0 ? vld1q_u16(sums + i + 8) : begin_u16x8;
         for (std::size_t j = 0; j < count; ++j) {
             const uint8x16_t line_u8x16 = vld1q_u8(lines[j] + i);
             low_u16x8 = vaddq_u16(low_u16x8, weighted(vget_low_u8(line_u8x16), weights[j]));
@@ -125,7 +127,7 @@ void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, s
         vst1q_u16(sums + i + 8, high_u16x8);
     }
     for (; i < bytes; ++i) {
-        std::uint32_t sum = sums[i];
+        std::uint32_t sum = begin < 0 ? sums[i] : static_cast<std::uint32_t>(begin);
         for (std::size_t j = 0; j < count; ++j) sum += std::uint32_t{lines[j][i]} * weights[j] >> 8;
         sums[i] = static_cast<std::uint16_t>(sum);
     }

@@ -8,7 +8,7 @@
 namespace cardrec {
 namespace {
 
-// Sums behind the last pixel: an output at the edge has at most 5 weights of 0, for pixels of at most 4 bytes, and the
+// Sums behind the last pixel: an output at the edge has at most 3 weights of 0, for pixels of at most 4 bytes, and the
 // kernels read 8 sums at every other pixel.
 constexpr std::size_t kReadBeyond = 32;
 constexpr std::size_t kKeptBytes = 4 << 20;  // per frame and thread
@@ -48,16 +48,16 @@ class Average {
     void write(std::size_t row, std::uint8_t* out) {
         const Axis &rows = memory_.rows, &columns = memory_.columns;
         const std::size_t count = rows.count(row);
-        // Each line loses half a unit on average when its products are cut off.
-        std::fill(memory_.sums.begin(), memory_.sums.end(),
-                  static_cast<std::uint16_t>(std::min<std::size_t>(count / 2, 127)));
         for (std::size_t j = 0; j < count; j += kLinesTogether) {
             const std::size_t together = std::min(kLinesTogether, count - j);
             const std::uint8_t* lines[kLinesTogether];
             for (std::size_t i = 0; i < together; ++i) {
                 lines[i] = line_at(rows.first[row] + static_cast<std::int64_t>(j + i), i);
             }
-            kernels_.add_lines(lines, rows.weights.data() + rows.start[row] + j, together, bytes_, memory_.sums.data());
+            // Each line loses half a unit on average when its products are cut off.
+            const int begin = j == 0 ? static_cast<int>(std::min<std::size_t>(count / 2, 127)) : -1;
+            kernels_.add_lines(lines, rows.weights.data() + rows.start[row] + j, together, bytes_, begin,
+                               memory_.sums.data());
         }
         const Columns view{columns.first.data(), columns.weights.data(), columns.first.size(), columns.count(0),
                            columns.heaviest};

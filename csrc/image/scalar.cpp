@@ -1,4 +1,5 @@
 // The portable tier, and the reading of the contract in kernels.hpp that the others are tested against.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels.hpp"
@@ -52,7 +53,8 @@ void blend(const Source& source, const std::uint8_t* origin, const Pattern& patt
 }
 
 void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count, std::size_t bytes,
-               std::uint16_t* sums) {
+               int begin, std::uint16_t* sums) {
+    if (begin >= 0) std::fill_n(sums, bytes, static_cast<std::uint16_t>(begin));
     for (std::size_t j = 0; j < count; ++j) {
         const std::uint8_t* line = lines[j];
         const std::uint32_t weight = weights[j];

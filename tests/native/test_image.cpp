@@ -140,8 +140,9 @@ void test_add_lines(const Kernels& tier) {
                 weights[j] = static_cast<std::uint16_t>(count == 1 ? 65535 : 65536 / count);
             }
             for (std::size_t i = 0; i < size; ++i) sums[i] = expected[i] = static_cast<std::uint16_t>(i % 128);
-            tier.add_lines(lines, weights, count, size, sums.data());
-            scalar().add_lines(lines, weights, count, size, expected.data());
+            const int begin = static_cast<int>(random_between(-1, 127));
+            tier.add_lines(lines, weights, count, size, begin, sums.data());
+            scalar().add_lines(lines, weights, count, size, begin, expected.data());
             check(same(sums, expected, size), tier, "add_lines", bytes, count);
         }
     }
