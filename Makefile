@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## formatting, lint, types, stubs of the native modules, spe
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml cardrec._search cardrec._image
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml cardrec._search cardrec._image cardrec._detect
 	$(BIN)/codespell
 
 # Tests of native code under AddressSanitizer and UBSan, of g++. Both are loaded first, since Python itself is built without;
@@ -52,7 +52,7 @@ SANITIZED := build/sanitized
 SANITIZE_ENV = CARDREC_SANITIZE=1 PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/lib:$(CURDIR)/tests \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$$($${CXX:-g++} -print-file-name=$(library)))"
-SANITIZED_TESTS := $(addprefix tests/test_,search.py rectify.py catalog_bad_files.py catalog_bad_manifest.py fuzz.py native.py)
+SANITIZED_TESTS := $(addprefix tests/test_,search.py rectify.py detect_native.py catalog_bad_files.py catalog_bad_manifest.py fuzz.py native.py)
 
 .PHONY: test-sanitized fuzz
 test-sanitized: $(VENV)/.dev ## the tests of native code with AddressSanitizer and UBSan

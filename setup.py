@@ -1,4 +1,4 @@
-"""Builds the two native modules; everything else is in pyproject.toml."""
+"""Builds the three native modules; everything else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPILE += ["-pthread", "-Wall", "-Wextra"]
 # CARDREC_SANITIZE=1: a wrong access or an undefined operation ends the process; `make test-sanitized` runs tests so.
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
 SANITIZED = os.environ.get("CARDREC_SANITIZE") == "1"
-COMMON = "csrc/common"  # part of both modules
+COMMON = "csrc/common"  # part of all modules
 
 
 def extension(name: str, folder: str, include_dirs: list[str], *sources: str) -> Extension:
@@ -25,7 +25,10 @@ def extension(name: str, folder: str, include_dirs: list[str], *sources: str) ->
     return Extension(
         name,
         sources=[*sources, *(str(file) for each in (folder, COMMON) for file in sorted(Path(each).glob("*.cpp")))],
-        depends=["setup.py", *(str(file) for each in (folder, COMMON) for file in sorted(Path(each).glob("*.hpp")))],
+        depends=[
+            "setup.py",
+            *(str(file) for each in (folder, COMMON, *include_dirs) for file in sorted(Path(each).glob("*.hpp"))),
+        ],
         include_dirs=[folder, COMMON, *include_dirs],
         extra_compile_args=[*COMPILE, *sanitize],
         extra_link_args=["-pthread", *sanitize],
@@ -37,6 +40,7 @@ if __name__ == "__main__":  # tests/native_build.py only reads the flags
     setup(
         ext_modules=[
             extension("cardrec._search", "csrc/search", [pybind11.get_include()]),
+            extension("cardrec._detect", "csrc/detect", ["csrc/image", pybind11.get_include()]),
             *cythonize(
                 extension("cardrec._image", "csrc/image", [], "csrc/image/_image.pyx"),
                 build_dir="build/cython",

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import NEXT, TURNS, UNIT_SQUARE, straightness
+from cardrec import _detect
+from cardrec.quads import UNIT_SQUARE
 
 __all__ = ["CHANNELS", "CROP_SIDE", "INNER", "decode", "projected", "surroundings"]
 
@@ -25,13 +26,7 @@ CHANNELS = 13
 """Corners, x and y each, as departures from INNER in shares of the outline's side (8); score (log odds); which corner
 is the card's own top left (4 logits)."""
 
-_SHAPE_COUNTS = 30.0
-"""By how much the logarithm of the tilt that an outline would need (its cosine) counts against which corner is first: a
-card that lies flat outweighs 20 in log odds, one tilted by 44 degrees along its longer side nothing."""
-
-_SHARE = 1 / (1 + 2 * MARGIN)
-
-INNER = (UNIT_SQUARE + MARGIN) * _SHARE
+INNER = (UNIT_SQUARE + MARGIN) / (1 + 2 * MARGIN)
 """Where the outline's corners lie in the crop, the crop being the unit square."""
 
 
@@ -50,22 +45,15 @@ def projected(quads: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((across * u + down * v + first[:, None]) / (g * u + h * v + 1))
 
 
-def surroundings(quads: NDArray[Any]) -> NDArray[np.float32]:
+def surroundings(quads: NDArray[np.float32]) -> NDArray[np.float32]:
     """The quads with their margins: what the crops show, (n, 4, 2)."""
-    wide = np.broadcast_to(UNIT_SQUARE * (1 + 2 * MARGIN) - MARGIN, (len(quads), 4, 2))
-    return projected(quads, wide).astype(np.float32)
+    return _detect.surroundings(quads)
 
 
-def decode(around: NDArray[Any], said: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def decode(around: NDArray[np.float32], said: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Outlines (n, 4, 2) and scores 0..1 of crops with these corners.
 
     An outline begins with the corner that is likeliest to be the card's own top left, of those that begin a short side:
     which sides are the short ones is seen in its shape, unless the card lies very aslant.
     """
-    outlines = projected(around, INNER + said[:, :8].reshape(-1, 4, 2) * _SHARE)
-    ways = said[:, 9:].astype(np.float64)
-    straight = straightness(np.concatenate([outlines, outlines[:, NEXT]])).reshape(2, -1).T
-    ways += np.tile(_SHAPE_COUNTS * np.log(np.maximum(straight, 1e-6)), 2)
-    order = TURNS[ways.argmax(axis=1)]
-    outlines = np.take_along_axis(outlines, order[:, :, None], axis=1)
-    return outlines.astype(np.float32), 1 / (1 + np.exp(-said[:, 8].astype(np.float64)))
+    return _detect.corrected(around, said)

@@ -20,7 +20,7 @@ from cardrec import corners, outlines, sides
 from cardrec.errors import InputError
 from cardrec.image import Frame
 from cardrec.network import open_network
-from cardrec.quads import CARD_WH_MM, areas, moved, ordered, same_card, side_lengths, sound
+from cardrec.quads import CARD_WH_MM, areas, distinct, longest_sides, moved, ordered, sound
 from cardrec.rectify import rectify, resize
 from cardrec.refine import refine
 
@@ -43,7 +43,6 @@ _LEAST_AREA_PX = 100.0  # of an outline with its margin
 _COARSE = 2.5  # pixels of the frame for one of the crop, from which the crop is cut from a copy
 _COARSE_SIZE = 300  # pixels, the square root of a card's area, from which the sides are looked at in the copy
 _WHOLE_FRAME_SCORE = 0.5
-_REMAP_LIMIT = 32_000  # pixels; OpenCV's sampling takes no larger sides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +108,10 @@ class OutlineDetector:
         copy = _copy(frame)
         quads = self._proposals(copy, most=max_cards + _SPARE) * _scale(copy, frame)
         quads, scores = self._second_look(frame, copy, quads)
-        chosen = _distinct(quads, scores, least=self.min_score, most=max_cards)
+        chosen = distinct(quads[scores >= self.min_score], max_cards)  # the best come first
         quads, scores = quads[chosen], scores[chosen]
-        if len(quads) and max(frame.size_wh) < _REMAP_LIMIT:
-            quads = refine(_regular(frame.pixels), self._sides(frame, copy, quads))
+        if len(quads):
+            quads = refine(frame.pixels, self._sides(frame, copy, quads))
         found = [Detection(quad, float(score)) for quad, score in zip(quads, scores, strict=True)]
         return _with_whole_frame(found, frame.size_wh)[:max_cards]
 
@@ -133,7 +132,7 @@ class OutlineDetector:
         left = np.arange(len(quads))
         for _ in range(_LOOKS):
             around = corners.surroundings(quads[left])
-            seen = sound(around) & (areas(around) > _LEAST_AREA_PX)
+            seen = sound(around, _LEAST_AREA_PX)
             scores[left[~seen]] = 0
             left, around = left[seen], around[seen]
             if not len(left):
@@ -148,9 +147,9 @@ class OutlineDetector:
     def _sides(self, frame: Frame, copy: Frame, quads: NDArray[np.float32]) -> NDArray[np.float32]:
         """The outlines with each side where the third network sees it; of large ones in the copy, as with the crops."""
         placed = quads.copy()
-        for source, scale, of in _sources(frame, copy, coarse=np.sqrt(areas(quads)) > _COARSE_SIZE):
+        for source, scale, of in _sources(frame, copy, coarse=areas(quads) > _COARSE_SIZE**2):
             near = quads[of] / scale
-            placed[of] = sides.decode(near, self._place_sides(strips_of(source, near))) * scale
+            placed[of] = sides.decode(near, self._place_sides(sides.strips(source, near))) * scale
         return np.where(sound(placed)[:, None, None], placed, quads)
 
 
@@ -171,13 +170,14 @@ def _copy(frame: Frame) -> Frame:
 
 def _scale(copy: Frame, frame: Frame) -> NDArray[np.float32]:
     """From the copy's pixels to the frame's, x and y."""
-    return np.asarray(np.divide(frame.size_wh, copy.size_wh), np.float32)
+    (width, height), (copy_width, copy_height) = frame.size_wh, copy.size_wh
+    return np.array((width / copy_width, height / copy_height), np.float32)
 
 
 def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np.uint8]:
     """What lies in the quads (n, 4, 2): large ones from the copy, which costs less, small ones from the frame."""
     crops = np.empty((len(around), corners.CROP_SIDE, corners.CROP_SIDE, 3), np.uint8)
-    coarse = side_lengths(around).max(axis=1) > _COARSE * corners.CROP_SIDE
+    coarse = longest_sides(around) > _COARSE * corners.CROP_SIDE
     for source, scale, of in _sources(frame, copy, coarse=coarse):
         cut = np.empty((int(of.sum()), *crops.shape[1:]), np.uint8)
         rectify(source, around[of] / scale, cut)
@@ -187,49 +187,19 @@ def _crops(frame: Frame, copy: Frame, around: NDArray[np.float32]) -> NDArray[np
 
 def _sources(frame: Frame, copy: Frame, *, coarse: NDArray[np.bool_]) -> Iterator[tuple[Frame, Any, NDArray[np.bool_]]]:
     """Where to read outlines, the scale from there to the frame, and which ones (n,): coarse ones in the copy."""
-    for source, of in ((copy, coarse), (frame, ~coarse)):
-        if of.any():
-            yield source, _scale(source, frame), of
-
-
-def strips_of(frame: Frame, quads: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The strips along the sides of outlines: (n * 4, ALONG, ACROSS, 3)."""
-    import cv2
-
-    at = sides.points(quads) - np.float32(0.5)  # OpenCV counts from the first pixel's centre
-    nothing: Any = None
-    pixels = cv2.remap(_regular(frame.pixels), at, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    strips = pixels.reshape(-1, sides.ALONG, sides.ACROSS, pixels.size // at[..., 0].size)
-    if strips.shape[3] == 1:
-        return np.repeat(strips, 3, axis=3).astype(np.uint8)
-    return np.ascontiguousarray(strips[..., 2::-1] if frame.color == "bgr" else strips[..., :3]).astype(np.uint8)
-
-
-def _distinct(quads: NDArray[np.float32], scores: NDArray[np.float64], *, least: float, most: int) -> list[int]:
-    """Indices of the best outlines, of which no two are the same card."""
-    kept: list[int] = []
-    for i in np.flatnonzero(scores >= least):
-        if len(kept) < most and not any(same_card(quads[i], quads[other]) for other in kept):
-            kept.append(int(i))
-    return kept
+    if coarse.any():
+        yield copy, _scale(copy, frame), coarse
+    if not coarse.all():
+        yield frame, np.float32(1), ~coarse
 
 
 def _with_whole_frame(found: list[Detection], size_wh: tuple[int, int]) -> list[Detection]:
     """Adds the frame's border where the frame has a card's shape and nothing in it speaks against one card."""
     width, height = size_wh
     aspect = min(width, height) / max(width, height) * CARD_WH_MM[1] / CARD_WH_MM[0]
-    most = max((areas(one.corners_px[None])[0] for one in found), default=0.0) > 0.5 * width * height
-    if not 0.96 <= aspect <= 1.04 or most or len(found) > 1:
+    if not 0.96 <= aspect <= 1.04 or len(found) > 1:
+        return found
+    if found and areas(found[0].corners_px[None])[0] > 0.5 * width * height:
         return found
     border = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], np.float32)
     return [Detection(ordered(border)[0].astype(np.float32), _WHOLE_FRAME_SCORE)]
-
-
-def _regular(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The array in a layout that OpenCV reads in place: itself nearly always, a copy for steps and flips."""
-    if pixels.ndim == 3 and pixels.strides[2] == -1:
-        pixels = pixels[:, :, ::-1]  # a flipped colour order; which colour is which does not matter here
-    inner = pixels.strides[1:] == ((1,) if pixels.ndim == 2 else (pixels.shape[2], 1))
-    return (
-        pixels if inner and pixels.strides[0] >= pixels.strides[1] * pixels.shape[1] else np.ascontiguousarray(pixels)
-    )

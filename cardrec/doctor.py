@@ -83,10 +83,10 @@ def check_pillow() -> Finding:
 
 
 def check_native() -> Finding:
-    """Both native modules load, and every instruction set of this processor finds what it must."""
+    """The native modules load, and every instruction set of this processor finds what it must."""
     import numpy as np
 
-    from cardrec import _image, _search
+    from cardrec import _detect, _image, _search
     from cardrec.search import Matrix, quantise, simd_tiers
 
     rows = np.eye(3, 97, dtype=np.float32)
@@ -101,7 +101,7 @@ def check_native() -> Finding:
         _image.rectify(picture, True, quad, crop, tier)
         if not np.array_equal(crop, crops[0]):
             return Finding("native", "fail", f"the {tier} rectification returned wrong pixels", _REINSTALL)
-    return ok("native", f"{Path(_search.__file__).name}, {Path(_image.__file__).name}")
+    return ok("native", ", ".join(Path(str(module.__file__)).name for module in (_search, _image, _detect)))
 
 
 def check_simd() -> Finding:

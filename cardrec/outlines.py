@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import areas, same_card
+from cardrec import _detect
 
-__all__ = ["CELL_PX", "CHANNELS", "SIZE_PX", "cell_centres", "decode", "encode", "propose"]
+__all__ = ["CELL_PX", "CHANNELS", "SIZE_PX", "cell_centres", "encode", "propose"]
 
 CELL_PX = 8
 """Distance of the grid's cells in pixels of the network's picture."""
@@ -30,13 +30,6 @@ SIZE_PX = 32.0
 
 SHAPE = 1j * (88 - 63) / (88 + 63)
 """Z_3 / Z_1 of a 63 x 88 card seen from straight above; departures from it are given."""
-
-_AROUND = np.ones((3, 3), np.uint8)
-_LEAST_SHARE = 0.5  # of the score wanted: cells from here on help to average a card's outline
-_NEARBY = 0.12  # of a card's size: cells whose outlines are that close are averaged
-
-_TO_TOP = np.exp(0.25j * np.pi)
-"""Turns Z_1 towards the top, the side between the first two corners."""
 
 CHANNELS = 12
 """Score (log odds); centre from the cell, in sizes (2); log size; Z_1^2 / |Z_1|^2 (2); Z_3 / Z_1 - SHAPE (2); Z_2, in
@@ -55,54 +48,15 @@ def encode(quads: NDArray[Any]) -> NDArray[np.complex128]:
     return np.asarray(np.fft.fft(corners, axis=1) / 4)
 
 
-def decode(cells: NDArray[np.float32], centres: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Quads (n, 4, 2), clockwise from the corner that begins a short side; of both short sides, the likelier top.
-
-    Args:
-        cells: (n, CHANNELS), as the network gives them.
-        centres: (n,) where the cells lie.
-    """
-    centre, direction, shape, taper, up = (cells[:, i] + 1j * cells[:, i + 1] for i in (1, 4, 6, 8, 10))
-    size = SIZE_PX * np.exp(np.clip(cells[:, 3], -4, 4))
-    first = np.sqrt(direction / np.maximum(np.abs(direction), 1e-6)) * size
-    top = first * _TO_TOP
-    first = np.where((top * up.conj()).real < 0, -first, first)
-    zeroth = centres + centre * size
-    transform = np.stack([zeroth, first, taper * size, first * (shape + SHAPE)], axis=1)
-    corners = np.fft.ifft(transform, axis=1) * 4
-    return np.stack([corners.real, corners.imag], axis=-1).astype(np.float32)
-
-
 def propose(cells: NDArray[np.float32], least: float, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Outlines (n, 4, 2) in the network's pixels and their scores, the best first, one for each card.
+
+    Each is clockwise from the corner that begins a short side; of both short sides, the likelier top. It is the mean of
+    what the cells around a peak of the score say, weighted by their scores.
 
     Args:
         cells: (CHANNELS, rows, columns), as the network gives them.
         least: score that an outline must reach.
         most: how many are wanted.
     """
-    import cv2
-
-    heat = np.ascontiguousarray(cells[0])
-    highest = heat == cv2.dilate(heat, _AROUND)
-    at = np.flatnonzero(heat > _log_odds(_LEAST_SHARE * least))
-    at = at[np.argsort(-heat.ravel()[at], kind="stable")]
-    scores = np.asarray(1 / (1 + np.exp(-heat.ravel()[at])), np.float32)
-    quads = decode(cells.reshape(len(cells), -1)[:, at].T, cell_centres(*heat.shape).ravel()[at])
-    sizes = np.sqrt(areas(quads))
-    found: list[NDArray[np.float32]] = []
-    best: list[float] = []
-    for peak in np.flatnonzero(highest.ravel()[at] & (scores >= least)):
-        near = np.abs(quads - quads[peak]).max(axis=(1, 2)) < _NEARBY * sizes[peak]
-        near[peak] = True
-        quad = np.average(quads[near], axis=0, weights=scores[near]).astype(np.float32)
-        if not any(same_card(quad, other) for other in found):
-            found.append(quad)
-            best.append(float(scores[peak]))
-            if len(found) == most:
-                break
-    return np.array(found, np.float32).reshape(-1, 4, 2), np.array(best, np.float32)
-
-
-def _log_odds(probability: float) -> float:
-    return float(np.log(probability / (1 - probability)))
+    return _detect.propose(cells, least, most)

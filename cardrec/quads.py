@@ -11,23 +11,24 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec import _detect
+
 __all__ = [
     "BEFORE",
     "BEYOND",
     "CARD_WH_MM",
     "NEXT",
-    "TURNS",
     "UNIT_SQUARE",
     "areas",
     "covered",
     "crossings",
+    "distinct",
     "iou",
+    "longest_sides",
     "moved",
     "ordered",
-    "same_card",
     "side_lengths",
     "sound",
-    "straightness",
 ]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
@@ -35,24 +36,11 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 CARD_WH_MM = (63.0, 88.0)
 """Width and height of a standard trading card in millimetres (2.5 x 3.5 inches)."""
 
-_SAME_CARD = 0.4
-"""Share of the smaller of two outlines that the other covers. Cards to be found are covered by a fifth at most."""
-
-_FAR = 0.8
-"""Distance of centres, in square roots of the larger area, from which outlines of cards can't cover that much: moved
-along its longer side, 1.18 of them, a card still covers 0.4 of another at 0.6 * 1.18."""
-
-_MOST_SLANTED = 6.0
-"""Longest side by shortest: 2 for a card tilted by 45 degrees and near."""
-
 UNIT_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
 """Corners as every quad has them: clockwise from the top left."""
 
 NEXT, BEYOND, BEFORE = np.array([1, 2, 3, 0]), np.array([2, 3, 0, 1]), np.array([3, 0, 1, 2])
 """Corners one, two and three further round: np.roll takes five times as long on so little."""
-
-TURNS = (np.arange(4) + np.arange(4)[:, None]) % 4
-"""Row k: the corners from the k-th on."""
 
 
 def ordered(quads: Array) -> Array:
@@ -77,25 +65,14 @@ def side_lengths(quads: Array) -> Array:
     return np.asarray(np.hypot(step[..., 0], step[..., 1]))
 
 
-def straightness(quads: Array) -> Array:
-    """(n,) how straight from above a card would have to be seen to look like this: 1, or the tilt's cosine.
-
-    The ratio of the singular values of the affine map from a 63 x 88 card to the quad, whose first side is a short one;
-    the axis of the tilt does not matter.
-    """
-    top, right = quads[:, 1] - quads[:, 0], quads[:, 2] - quads[:, 1]
-    bottom, left = quads[:, 2] - quads[:, 3], quads[:, 3] - quads[:, 0]
-    across, down = (top + bottom) / (2 * CARD_WH_MM[0]), (left + right) / (2 * CARD_WH_MM[1])
-    squares, product = (across * across).sum(axis=1), (across * down).sum(axis=1)
-    other = (down * down).sum(axis=1)
-    mean, spread = (squares + other) / 2, np.hypot((squares - other) / 2, product)
-    return np.asarray(np.sqrt(np.maximum(mean - spread, 0) / (mean + spread + 1e-9)))
+def longest_sides(quads: Array) -> NDArray[np.float64]:
+    """(n,) length of each quad's longest side."""
+    return _detect.longest_sides(quads)
 
 
-def areas(quads: Array) -> Array:
+def areas(quads: Array) -> NDArray[np.float64]:
     """(n,) areas of convex quads."""
-    first, second = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
-    return np.asarray(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2)
+    return _detect.areas(quads)
 
 
 def crossings(starts: Array, steps: Array) -> NDArray[np.float32]:
@@ -124,25 +101,19 @@ def iou(quad: Array, other: Array) -> float:
     return shared / max(float(size) + float(other_size) - shared, 1e-9)
 
 
-def moved(quads: Array, others: Array) -> NDArray[np.floating[Any]]:
+def moved(quads: Array, others: Array) -> NDArray[np.float64]:
     """(n,) how far corners have moved, at most, as a share of the square root of the area; whichever comes first."""
-    away = np.abs(quads[:, None] - others[:, TURNS]).max(axis=(2, 3)).min(axis=1)
-    return np.asarray(away / np.sqrt(np.maximum(areas(quads), 1e-6)))
+    return _detect.moved(quads, others)
 
 
-def same_card(quad: Array, other: Array) -> bool:
-    """Whether two outlines overlap more than two cards can of which both are to be seen."""
-    size, other_size = (float(area) for area in areas(np.stack([quad, other])))
-    apart = quad.mean(axis=0) - other.mean(axis=0)
-    if apart @ apart > _FAR**2 * max(size, other_size):
-        return False
-    return covered(quad, other) * size > _SAME_CARD * min(size, other_size)
+def distinct(quads: Array, most: int) -> list[int]:
+    """Indices of outlines of which no two overlap more than two cards can of which both are to be seen.
+
+    Of those that do the first is kept, and ``most`` in all.
+    """
+    return _detect.distinct(quads, most)
 
 
-def sound(quads: Array) -> NDArray[np.bool_]:
-    """(n,) which quads are finite, convex, clockwise and no more slanted than a card that can be read."""
-    step = quads[:, NEXT] - quads
-    turns = step[..., 0] * step[:, NEXT, 1] - step[..., 1] * step[:, NEXT, 0]
-    lengths = np.hypot(step[..., 0], step[..., 1])
-    even = lengths.max(axis=1) < _MOST_SLANTED * lengths.min(axis=1)
-    return np.asarray(np.isfinite(quads).all(axis=(1, 2)) & (turns > 0).all(axis=1) & even)
+def sound(quads: Array, least_area_px: float = 0.0) -> NDArray[np.bool_]:
+    """(n,) which quads are finite, convex, clockwise, large enough and no more slanted than a card that can be read."""
+    return _detect.sound(quads, least_area_px)

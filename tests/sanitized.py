@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cardrec import _image, _search
+from cardrec import _detect, _image, _search
 
 
 def pytest_configure() -> None:
-    for module in (_search, _image):
+    for module in (_search, _image, _detect):
         path = Path(module.__file__ or "")
         if "sanitized" not in path.parts or b"__asan_init" not in path.read_bytes():
             pytest.exit(f"{path} is not the module that `make test-sanitized` builds", returncode=3)

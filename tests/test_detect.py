@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from detector_oracle import straightness
 from numpy.typing import NDArray
 
 from cardrec.detect import Detection, Detector, OutlineDetector
 from cardrec.errors import InputError
 from cardrec.image import Frame, load
-from cardrec.quads import areas, covered, ordered, straightness
+from cardrec.quads import areas, covered, ordered
 from cardrec.samples import read_samples
 
 Picture = NDArray[np.uint8]

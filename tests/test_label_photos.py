@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from detector_oracle import straightness
 
-from cardrec.quads import side_lengths, straightness
+from cardrec.quads import side_lengths
 from training import label_photos
 from training.label_photos import HEADER, VISIBLE, Label, read_labels, write_labels
 

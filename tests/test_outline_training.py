@@ -13,6 +13,7 @@ from pictures import card_picture
 
 from cardrec.detect import OutlineDetector
 from cardrec.image import load
+from training.arrange_outlines import arrange, regrouped
 from training.detection_data import face_paths, ground_paths
 from training.outline_frames import StoredFrames, draw_frame, write_frames
 
@@ -61,6 +62,19 @@ def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
         StoredFrames(tmp_path)
 
 
+def test_four_pixels_as_one_see_what_each_saw() -> None:
+    """The regrouped weights, applied to four pixels at a time, against the convolution that they come from."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-63, 64, (5, 3, 3, 3), dtype=np.int8)
+    line = rng.integers(0, 256, (3, 16, 3)).astype(np.int64)  # three lines of 16 pixels
+    padded = np.pad(line, ((0, 0), (1, 0), (0, 0)))
+    single = [np.einsum("ocyx,yxc->o", weights.astype(np.int64), padded[:, x : x + 3]) for x in range(0, 16, 2)]
+    fours = np.pad(line.reshape(3, 4, 12), ((0, 0), (1, 0), (0, 0)))
+    wide = regrouped(weights).astype(np.int64)
+    together = [np.einsum("ocyx,yxc->o", wide, fours[:, x : x + 2]) for x in range(4)]
+    assert np.array_equal(np.concatenate(single), np.concatenate(together))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter that writes opset 17
 def test_training_export_and_use(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +93,8 @@ def test_training_export_and_use(stored: Path, tmp_path: Path, monkeypatch: pyte
     run(train_sides, *common)
     run(export_outlines, str(tmp_path), "--out", str(tmp_path), "--calibrate", str(stored))
     assert "integers" in json.loads((tmp_path / "detector.json").read_text())["networks"]["outlines.onnx"]
+    with pytest.raises(ValueError, match="arranged already"):
+        arrange(tmp_path / "outlines.onnx")
     for name in ("outlines", "corners", "sides"):
         with (tmp_path / f"{name}.csv").open() as file:
             assert next(csv.reader(file))[0] == "step"

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cardrec import corners, outlines
-from cardrec.quads import iou, same_card, sound
+from cardrec.quads import distinct, iou, sound
 from training.corner_samples import crops_of, disturbed
 from training.outline_targets import targets
 
@@ -57,8 +57,7 @@ def test_neighbours_stay_apart_and_doubles_are_one() -> None:
     assert len(found) == 5
     assert all(max(iou(quad, each) for each in found) > 0.99 for quad in row)
     assert len(outlines.propose(cells_of(row), 0.5, 3)[0]) == 3
-    assert not same_card(row[0], row[1])
-    assert same_card(row[0], row[0] + np.float32(5))
+    assert distinct(np.stack([row[0], row[1], row[0] + np.float32(5)]), 5) == [0, 1]
 
 
 def test_nothing_is_proposed_where_nothing_is_seen() -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cardrec.corners import CROP_SIDE
 from cardrec.sides import ACROSS, ALONG
+from training.arrange_outlines import arrange
 from training.outline_frames import StoredFrames
 from training.outline_model import CornerNet, OutlineNet, SideNet
 from training.quantise_outlines import quantise
@@ -95,6 +96,7 @@ def main() -> None:
     about = {path.name: written(OutlineNet(), options.run / "outlines.pt", path, free=frames, shapes=FRAMES)}
     if options.calibrate:
         shift = quantise(path, StoredFrames(options.calibrate))
+        arrange(path)
         print(f"{path}: in integers its outlines move by {shift:.2g} of a card's size")
         about[path.name] |= {"sha256": _digest(path), "integers": f"8 bits, weights 7; outlines move by {shift:.2g}"}
     for name, net, shapes in (("corners", CornerNet(), CROPS), ("sides", SideNet(), STRIPS)):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cardrec.detect import strips_of
+from cardrec import sides
 from cardrec.image import Frame
 from cardrec.quads import side_lengths
 from cardrec.sides import ACROSS, side_positions
@@ -60,7 +60,7 @@ class Batches(Dataset[tuple[NDArray[np.uint8], Floats]]):
         large = side_lengths(quads).min(axis=1) >= 2 * LEAST_SIDE_PX
         for card in rng.permutation(np.flatnonzero((visible >= LEAST_VISIBLE) & large))[:PER_FRAME]:
             near = disturbed(quads[card], rng, SPREADS)[None]
-            strips.append(strips_of(Frame(picture, "rgb", ""), near))
+            strips.append(sides.strips(Frame(picture, "rgb", ""), near))
             positions.append(side_positions(near, quads[card][None]))
 
 

@@ -1,5 +1,5 @@
 // The instruction sets ("tiers") for which this library has kernels, and which one is used: one list and one
-// environment variable for both native modules. A module need not have kernels of its own for every tier.
+// environment variable for the native modules. A module need not have kernels of its own for every tier.
 #pragma once
 
 #include <cstddef>

@@ -157,65 +157,115 @@ TARGET void blend(const Source& source, const std::uint8_t* origin, const Patter
 }
 
 // vpmulhuw is the product's upper half: with the byte in the upper half of its lane, what the contract cuts off.
-TARGET void add_lines(const std::uint8_t* const* lines, const std::uint32_t* weights, std::size_t count,
-                      std::size_t bytes, std::uint16_t* sums) {
-    const __m256i zero = _mm256_setzero_si256();
+TARGET void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count,
+                      std::size_t bytes, int begin, std::uint16_t* sums) {
+    const __m256i zero = _mm256_setzero_si256(), begin_u16x16 = _mm256_set1_epi16(static_cast<short>(begin));
+    __m256i weights_u16x16[kLinesTogether];
+    for (std::size_t j = 0; j < count; ++j) weights_u16x16[j] = _mm256_set1_epi16(static_cast<short>(weights[j]));
     std::size_t i = 0;
     for (; i + 32 <= bytes; i += 32) {
         __m256i low_u16x16 = zero, high_u16x16 = zero;  // of either half: bytes 0 to 7, 8 to 15
         for (std::size_t j = 0; j < count; ++j) {
             const __m256i line_u8x32 = load(lines[j] + i);
-            const __m256i weight_u16x16 = _mm256_set1_epi16(static_cast<short>(weights[j]));
-            const __m256i low = _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, line_u8x32), weight_u16x16);
-            const __m256i high = _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, line_u8x32), weight_u16x16);
+            const __m256i low = _mm256_mulhi_epu16(_mm256_unpacklo_epi8(zero, line_u8x32), weights_u16x16[j]);
+            const __m256i high = _mm256_mulhi_epu16(_mm256_unpackhi_epi8(zero, line_u8x32), weights_u16x16[j]);
             low_u16x16 = _mm256_add_epi16(low_u16x16, low);
             high_u16x16 = _mm256_add_epi16(high_u16x16, high);
         }
         const __m256i first = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x20);
         const __m256i second = _mm256_permute2x128_si256(low_u16x16, high_u16x16, 0x31);
-        store(sums + i, _mm256_add_epi16(load(sums + i), first));
-        store(sums + i + 16, _mm256_add_epi16(load(sums + i + 16), second));
+        store(sums + i, _mm256_add_epi16(begin < 0 ? load(sums + i) : begin_u16x16, first));
+        store(sums + i + 16, _mm256_add_epi16(begin < 0 ? load(sums + i + 16) : begin_u16x16, second));
     }
     for (; i < bytes; ++i) {
-        std::uint32_t sum = sums[i];
-        for (std::size_t j = 0; j < count; ++j)
-            sum += (static_cast<std::uint32_t>(lines[j][i]) << 8) * weights[j] >> 16;
+        std::uint32_t sum = begin < 0 ? sums[i] : static_cast<std::uint32_t>(begin);
+        for (std::size_t j = 0; j < count; ++j) sum += (std::uint32_t{lines[j][i]} << 8) * weights[j] >> 16;
         sums[i] = static_cast<std::uint16_t>(sum);
     }
 }
 
-// From 8 sums to red, green, blue and red again of one pixel, then of the next.
-TARGET inline __m128i sum_order(std::ptrdiff_t step, const std::uint8_t* lane) {
+// From 8 sums to those of two neighbouring pixels: red and red, green and green, blue and blue, red and red again.
+TARGET inline __m128i pair_order(std::ptrdiff_t step, const std::uint8_t* lane) {
     alignas(16) std::uint8_t order[16];
     for (int c = 0; c < 8; ++c) {
-        const auto at = static_cast<std::uint8_t>(2 * (lane[c % 4 < 3 ? c % 4 : 0] + (c < 4 ? 0 : step)));
+        const auto at = static_cast<std::uint8_t>(2 * (lane[c / 2 < 3 ? c / 2 : 0] + (c % 2 == 0 ? 0 : step)));
         order[2 * c] = at;
         order[2 * c + 1] = static_cast<std::uint8_t>(at + 1);
     }
     return load_half(order);
 }
 
+TARGET inline __m256i pair_of_weights(const std::uint16_t* from) {
+    int pair;
+    __builtin_memcpy(&pair, from, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+// sum + the products of neighbours, mod 2^32, less 2^16; for weights up to 2^16 - 1.
+TARGET inline __m256i add_products(__m256i sum_i32x8, __m256i pairs_u16x16, __m256i weights_u16x16) {
+    const __m256i one_i16x16 = _mm256_set1_epi16(1), sign_i16x16 = _mm256_set1_epi16(INT16_MIN);
+    const __m256i low_i16x16 = _mm256_xor_si256(_mm256_mullo_epi16(pairs_u16x16, weights_u16x16), sign_i16x16);
+    const __m256i high_u16x16 = _mm256_mulhi_epu16(pairs_u16x16, weights_u16x16);
+    const __m256i high_i32x8 = _mm256_slli_epi32(_mm256_madd_epi16(high_u16x16, one_i16x16), 16);
+    return _mm256_add_epi32(_mm256_add_epi32(sum_i32x8, high_i32x8), _mm256_madd_epi16(low_i16x16, one_i16x16));
+}
+
+// Two outputs, one in either half. vpmaddwd takes signed numbers, which is all that is needed where weights are below
+// 2^15 (`light`: in reductions to a half and less): of the sums 2^15 is taken away, and as the weights of an output
+// sum to 2^16, that makes 2^31, which is given back with the rounding.
+template <bool light, std::size_t known_taps>
+TARGET inline __m256i two_outputs(const std::uint16_t* sums, std::ptrdiff_t step, __m256i order_u8x32,
+                                  const Columns& columns, std::size_t left, std::size_t right) {
+    const std::size_t taps = known_taps != 0 ? known_taps : columns.taps;
+    const std::uint16_t *left_pixel = sums + columns.first[left] * step,
+                        *right_pixel = sums + columns.first[right] * step;
+    const std::uint16_t *left_weight = columns.weights + left * taps, *right_weight = columns.weights + right * taps;
+    const __m256i sign_i16x16 = _mm256_set1_epi16(INT16_MIN);
+    const std::uint32_t taken = light ? std::uint32_t{1} << 31 : static_cast<std::uint32_t>(taps / 2) << 16;
+    __m256i sum_i32x8 = _mm256_set1_epi32(static_cast<std::int32_t>((std::uint32_t{1} << 23) + taken));
+    for (std::size_t j = 0; j < taps; j += 2, left_pixel += 2 * step, right_pixel += 2 * step) {
+        const __m256i pixels_u16x16 =
+            _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(left_pixel)), load_half(right_pixel), 1);
+        const __m256i pairs_u16x16 = _mm256_shuffle_epi8(pixels_u16x16, order_u8x32);
+        const __m256i weights_u16x16 =
+            _mm256_blend_epi32(pair_of_weights(left_weight + j), pair_of_weights(right_weight + j), 0xf0);
+        if (light) {
+            const __m256i pairs_i16x16 = _mm256_xor_si256(pairs_u16x16, sign_i16x16);
+            sum_i32x8 = _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(pairs_i16x16, weights_u16x16));
+        } else {
+            sum_i32x8 = add_products(sum_i32x8, pairs_u16x16, weights_u16x16);
+        }
+    }
+    return _mm256_srli_epi32(sum_i32x8, 24);
+}
+
+// Writes as many outputs as there are eights of them; says how many.
+template <bool light, std::size_t known_taps>
+TARGET inline std::size_t by_eights(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t* lane,
+                                    const Columns& columns, std::uint8_t* out) {
+    const __m256i order_u8x32 = _mm256_broadcastsi128_si256(pair_order(step, lane));
+    std::size_t u = 0;
+    for (; u + 8 <= columns.outputs; u += 8, out += 24) {
+        __m256i outputs_i32x8[4];
+        for (std::size_t i = 0; i < 4; ++i) {
+            outputs_i32x8[i] = two_outputs<light, known_taps>(sums, step, order_u8x32, columns, u + i, u + i + 4);
+        }
+        const __m256i low_i16x16 = _mm256_packs_epi32(outputs_i32x8[0], outputs_i32x8[1]);
+        const __m256i high_i16x16 = _mm256_packs_epi32(outputs_i32x8[2], outputs_i32x8[3]);
+        store_pixels(_mm256_packus_epi16(low_i16x16, high_i16x16), out);
+    }
+    return u;
+}
+
+// The last outputs, fewer than eight, are left to the scalar tier.
 TARGET void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t* lane, const Columns& columns,
                     std::uint8_t* out) {
-    const __m128i order_u8x16 = sum_order(step, lane);
-    const __m256i spread_i32x8 = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);  // of the two weights in either half
-    const __m128i bytes_u8x16 = _mm_setr_epi8(3, 7, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    for (std::size_t u = 0; u < columns.outputs; ++u, out += 3) {
-        const std::uint16_t* pixel = sums + columns.first[u] * step;
-        __m256i sum_u32x8 = _mm256_setzero_si256();
-        for (std::size_t j = columns.start[u]; j < columns.start[u + 1]; j += 2, pixel += 2 * step) {
-            const __m256i pixels_u32x8 = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(load_half(pixel), order_u8x16));
-            const __m256 pair_u32x8 =
-                _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(columns.weights + j)));
-            const __m256i weights_u32x8 = _mm256_castps_si256(_mm256_permutevar_ps(pair_u32x8, spread_i32x8));
-            sum_u32x8 = _mm256_add_epi32(sum_u32x8, _mm256_mullo_epi32(pixels_u32x8, weights_u32x8));
-        }
-        const __m128i both_u32x4 =
-            _mm_add_epi32(_mm256_castsi256_si128(sum_u32x8), _mm256_extracti128_si256(sum_u32x8, 1));
-        const __m128i rounded_u32x4 = _mm_add_epi32(both_u32x4, _mm_set1_epi32(1 << 23));
-        const int rgb = _mm_cvtsi128_si32(_mm_shuffle_epi8(rounded_u32x4, bytes_u8x16));
-        __builtin_memcpy(out, &rgb, u + 1 < columns.outputs ? 4 : 3);  // the fourth byte is written over
-    }
+    const bool light = columns.heaviest < 1 << 15;
+    const auto write = !light ? by_eights<false, 0> : columns.taps == 4 ? by_eights<true, 4> : by_eights<true, 0>;
+    const std::size_t done = write(sums, step, lane, columns, out);
+    const Columns rest{columns.first + done, columns.weights + done * columns.taps, columns.outputs - done,
+                       columns.taps, columns.heaviest};
+    scalar_kernels.columns(sums, step, lane, rest, out + 3 * done);
 }
 
 // Every third byte of 28, as eight integers.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace cardrec {
 namespace {
@@ -29,29 +30,44 @@ void append_output(Axis& axis, double begin, double end) {
     for (std::int64_t pixel = first; pixel <= last; ++pixel) {
         const double running = pixel == last ? 1.0 : running_weight(begin, end, pixel);
         const auto total = static_cast<std::int64_t>(65536.0 * running + 0.5);
-        axis.weights.push_back(static_cast<std::uint32_t>(std::min<std::int64_t>(total - given, 65535)));
+        axis.weights.push_back(static_cast<std::uint16_t>(std::min<std::int64_t>(total - given, 65535)));
         given = total;
     }
-    while (axis.weights.size() % axis.together != 0) axis.weights.push_back(0);
     axis.first.push_back(first);
     axis.start.push_back(axis.weights.size());
 }
 
+// Gives all outputs equally many weights, a multiple of `axis.multiple`.
+void fill_up(Axis& axis) {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < axis.first.size(); ++i) count = std::max(count, axis.count(i));
+    count += (axis.multiple - count % axis.multiple) % axis.multiple;
+    std::vector<std::uint16_t> weights(axis.first.size() * count, 0);
+    for (std::size_t i = 0; i < axis.first.size(); ++i) {
+        std::copy_n(axis.weights.begin() + static_cast<std::ptrdiff_t>(axis.start[i]), axis.count(i),
+                    weights.begin() + static_cast<std::ptrdiff_t>(i * count));
+    }
+    for (std::size_t i = 0; i < axis.start.size(); ++i) axis.start[i] = i * count;
+    axis.weights = std::move(weights);
+}
+
 }  // namespace
 
-void prepare(Axis& axis, std::int64_t size, std::int64_t outputs, std::size_t together) {
-    if (axis.size == size && axis.outputs == outputs && axis.together == together) return;
+void prepare(Axis& axis, std::int64_t size, std::int64_t outputs, std::size_t multiple) {
+    if (axis.size == size && axis.outputs == outputs && axis.multiple == multiple) return;
     axis.size = axis.outputs = 0;  // until it is complete: memory may run out
     axis.first.clear();
     axis.weights.clear();
     axis.start.assign(1, 0);
     axis.size = size;
-    axis.together = together;
+    axis.multiple = multiple;
     for (std::int64_t i = 0; i < outputs; ++i) {
         const double begin = static_cast<double>(i) * static_cast<double>(size) / static_cast<double>(outputs);
         const double end = static_cast<double>(i + 1) * static_cast<double>(size) / static_cast<double>(outputs);
         append_output(axis, begin, end);
     }
+    if (multiple != 0) fill_up(axis);
+    axis.heaviest = *std::max_element(axis.weights.begin(), axis.weights.end());
     axis.outputs = outputs;
 }
 

@@ -18,11 +18,13 @@
 //            int16, a sample is at most 4^bits * 255 <= 65280, 256 samples of 3 bits make at most 2^22: exact in float.
 //            Writes kTile * 3 bytes.
 //   add_lines    sums[i] += sum_j ((lines[j][i] << 8) * weights[j]) >> 16, each product cut off, for `bytes` bytes of
-//            `count` <= kLinesTogether lines. The caller's weights sum to 2^16 at most over all lines of an output
-//            line, and sums began at 127 or less: at most 65280 + 127 fits in uint16.
-//   columns  out[3 u + c] = (2^23 + sum_j sums[(first[u] + j) * step + lane[c]] * weights[start[u] + j]) >> 24, for j
-//            from 0 to start[u + 1] - start[u], an even number. Overflow: 65407 * 2^16 + 2^23 < 2^32. 8 sums are read
-//            from each pixel on, where step <= 4 and lane + step <= 7.
+//            `count` <= kLinesTogether lines. Before, the sums become `begin`, unless that is negative. The caller's
+//            weights sum to 2^16 at most over all lines of an output line, and sums begin at 127 or less: at most
+//            65280 + 127 fits in uint16.
+//   columns  out[3 u + c] = (2^23 + sum_j sums[(first[u] + j) * step + lane[c]] * weights[u * taps + j]) >> 24, for j
+//            from 0 to taps, an even number. Overflow: 65407 * 2^16 + 2^23 < 2^32. 8 sums are read from each pixel on,
+//            where step <= 4 and lane + step <= 7. The weights of an output sum to 2^16, or one of them is `heaviest`
+//            and at least 2^15.
 //   yuv      RGB of luma and chroma, in place: of each pixel's three bytes in `rgb` the first is Y; U and V are every
 //            third byte. y = 9539 * max(0, Y - 16) + 4096, u = U - 128, v = V - 128;
 //                R = clamp((y + 13075 v) >> 13)
@@ -65,9 +67,9 @@ struct Pattern {
 // Which pixels of a line make which outputs.
 struct Columns {
     const std::int64_t* first;
-    const std::size_t* start;  // one more than there are outputs
-    const std::uint32_t* weights;
-    std::size_t outputs;
+    const std::uint16_t* weights;  // `taps` for each output
+    std::size_t outputs, taps;
+    std::uint16_t heaviest;  // of the weights
 };
 
 // One output line's part of a homography: its numerators and denominator at u = 0, their slopes, the size of a pixel.
@@ -80,8 +82,8 @@ struct Kernels {
     void (*place)(const Row& row, int first, int count, std::int64_t* x, std::int64_t* y);
     void (*blend)(const Source& source, const std::uint8_t* origin, const Pattern& pattern, const std::int64_t* x,
                   const std::int64_t* y, std::uint8_t* out);
-    void (*add_lines)(const std::uint8_t* const* lines, const std::uint32_t* weights, std::size_t count,
-                      std::size_t bytes, std::uint16_t* sums);
+    void (*add_lines)(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count,
+                      std::size_t bytes, int begin, std::uint16_t* sums);
     void (*columns)(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t* lane, const Columns& columns,
                     std::uint8_t* out);
     void (*yuv)(const std::uint8_t* u, const std::uint8_t* v, std::size_t count, std::uint8_t* rgb);

@@ -111,23 +111,24 @@ inline uint16x8_t weighted(uint8x8_t line_u8x8, std::uint16_t weight) {
     return vshrn_high_n_u32(low_u16x4, vmull_n_u16(vget_high_u16(bytes_u16x8), weight), 8);
 }
 
-void add_lines(const std::uint8_t* const* lines, const std::uint32_t* weights, std::size_t count, std::size_t bytes,
-               std::uint16_t* sums) {
+void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count, std::size_t bytes,
+               int begin, std::uint16_t* sums) {
+    const uint16x8_t begin_u16x8 = vdupq_n_u16(static_cast<std::uint16_t>(begin));
     std::size_t i = 0;
     for (; i + 16 <= bytes; i += 16) {
-        uint16x8_t low_u16x8 = vld1q_u16(sums + i), high_u16x8 = vld1q_u16(sums + i + 8);
+        uint16x8_t low_u16x8 = begin < 0 ? vld1q_u16(sums + i) : begin_u16x8;
+        uint16x8_t high_u16x8 = begin < 0 ? vld1q_u16(sums + i + 8) : begin_u16x8;
         for (std::size_t j = 0; j < count; ++j) {
             const uint8x16_t line_u8x16 = vld1q_u8(lines[j] + i);
-            const auto weight = static_cast<std::uint16_t>(weights[j]);
-            low_u16x8 = vaddq_u16(low_u16x8, weighted(vget_low_u8(line_u8x16), weight));
-            high_u16x8 = vaddq_u16(high_u16x8, weighted(vget_high_u8(line_u8x16), weight));
+            low_u16x8 = vaddq_u16(low_u16x8, weighted(vget_low_u8(line_u8x16), weights[j]));
+            high_u16x8 = vaddq_u16(high_u16x8, weighted(vget_high_u8(line_u8x16), weights[j]));
         }
         vst1q_u16(sums + i, low_u16x8);
         vst1q_u16(sums + i + 8, high_u16x8);
     }
     for (; i < bytes; ++i) {
-        std::uint32_t sum = sums[i];
-        for (std::size_t j = 0; j < count; ++j) sum += lines[j][i] * weights[j] >> 8;
+        std::uint32_t sum = begin < 0 ? sums[i] : static_cast<std::uint32_t>(begin);
+        for (std::size_t j = 0; j < count; ++j) sum += std::uint32_t{lines[j][i]} * weights[j] >> 8;
         sums[i] = static_cast<std::uint16_t>(sum);
     }
 }
@@ -149,13 +150,12 @@ void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t*
     for (std::size_t u = 0; u < columns.outputs; ++u, out += 3) {
         const std::uint16_t* pixel = sums + columns.first[u] * step;
         uint32x4_t sum_u32x4 = vdupq_n_u32(1u << 23);
-        for (std::size_t j = columns.start[u]; j < columns.start[u + 1]; j += 2, pixel += 2 * step) {
+        const std::uint16_t* weights = columns.weights + u * columns.taps;
+        for (std::size_t j = 0; j < columns.taps; j += 2, pixel += 2 * step) {
             const uint8x16_t bytes_u8x16 = vqtbl1q_u8(vreinterpretq_u8_u16(vld1q_u16(pixel)), order_u8x16);
             const uint16x8_t pixels_u16x8 = vreinterpretq_u16_u8(bytes_u8x16);
-            const auto first = static_cast<std::uint16_t>(columns.weights[j]);
-            const auto second = static_cast<std::uint16_t>(columns.weights[j + 1]);
-            sum_u32x4 = vmlal_n_u16(sum_u32x4, vget_low_u16(pixels_u16x8), first);
-            sum_u32x4 = vmlal_n_u16(sum_u32x4, vget_high_u16(pixels_u16x8), second);
+            sum_u32x4 = vmlal_n_u16(sum_u32x4, vget_low_u16(pixels_u16x8), weights[j]);
+            sum_u32x4 = vmlal_n_u16(sum_u32x4, vget_high_u16(pixels_u16x8), weights[j + 1]);
         }
         const uint32x4_t bytes_u32x4 = vshrq_n_u32(sum_u32x4, 24);
         out[0] = static_cast<std::uint8_t>(vgetq_lane_u32(bytes_u32x4, 0));

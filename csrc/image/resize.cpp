@@ -8,7 +8,9 @@
 namespace cardrec {
 namespace {
 
-constexpr std::size_t kReadBeyond = 16;      // sums: what the kernels read, and the weights of 0, behind the last pixel
+// Sums behind the last pixel: an output at the edge has at most 3 weights of 0, for pixels of at most 4 bytes, and the
+// kernels read 8 sums at every other pixel.
+constexpr std::size_t kReadBeyond = 32;
 constexpr std::size_t kKeptBytes = 4 << 20;  // per frame and thread
 
 // The memory of one frame's resize, and the weights of the last one: a camera's pictures are all of one size.
@@ -36,7 +38,7 @@ class Average {
             lane_[c] = static_cast<std::uint8_t>(packed_ ? frame.rgb[c] - low : extent == 0 ? 0 : c);
         }
         bytes_ = static_cast<std::size_t>((frame.width - 1) * step_ + (packed_ ? extent + 1 : step_));
-        prepare(memory.rows, frame.height, height, 1);
+        prepare(memory.rows, frame.height, height, 0);
         prepare(memory.columns, frame.width, width, 2);
         memory.sums.resize(bytes_ + kReadBeyond);
         if (!packed_) memory.copies.resize(kLinesTogether * bytes_);
@@ -46,18 +48,19 @@ class Average {
     void write(std::size_t row, std::uint8_t* out) {
         const Axis &rows = memory_.rows, &columns = memory_.columns;
         const std::size_t count = rows.count(row);
-        // Each line loses half a unit on average when its products are cut off.
-        std::fill(memory_.sums.begin(), memory_.sums.end(),
-                  static_cast<std::uint16_t>(std::min<std::size_t>(count / 2, 127)));
         for (std::size_t j = 0; j < count; j += kLinesTogether) {
             const std::size_t together = std::min(kLinesTogether, count - j);
             const std::uint8_t* lines[kLinesTogether];
             for (std::size_t i = 0; i < together; ++i) {
                 lines[i] = line_at(rows.first[row] + static_cast<std::int64_t>(j + i), i);
             }
-            kernels_.add_lines(lines, rows.weights.data() + rows.start[row] + j, together, bytes_, memory_.sums.data());
+            // Each line loses half a unit on average when its products are cut off.
+            const int begin = j == 0 ? static_cast<int>(std::min<std::size_t>(count / 2, 127)) : -1;
+            kernels_.add_lines(lines, rows.weights.data() + rows.start[row] + j, together, bytes_, begin,
+                               memory_.sums.data());
         }
-        const Columns view{columns.first.data(), columns.start.data(), columns.weights.data(), columns.first.size()};
+        const Columns view{columns.first.data(), columns.weights.data(), columns.first.size(), columns.count(0),
+                           columns.heaviest};
         kernels_.columns(memory_.sums.data(), step_, lane_, view, out);
     }
 

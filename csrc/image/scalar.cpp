@@ -1,4 +1,5 @@
 // The portable tier, and the reading of the contract in kernels.hpp that the others are tested against.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels.hpp"
@@ -51,14 +52,15 @@ void blend(const Source& source, const std::uint8_t* origin, const Pattern& patt
     }
 }
 
-void add_lines(const std::uint8_t* const* lines, const std::uint32_t* weights, std::size_t count, std::size_t bytes,
-               std::uint16_t* sums) {
+void add_lines(const std::uint8_t* const* lines, const std::uint16_t* weights, std::size_t count, std::size_t bytes,
+               int begin, std::uint16_t* sums) {
+    if (begin >= 0) std::fill_n(sums, bytes, static_cast<std::uint16_t>(begin));
     for (std::size_t j = 0; j < count; ++j) {
         const std::uint8_t* line = lines[j];
-        const auto weight = static_cast<std::uint16_t>(weights[j]);
+        const std::uint32_t weight = weights[j];
         for (std::size_t i = 0; i < bytes; ++i) {
             const auto shifted = static_cast<std::uint16_t>(line[i] << 8);
-            sums[i] = static_cast<std::uint16_t>(sums[i] + ((static_cast<std::uint32_t>(shifted) * weight) >> 16));
+            sums[i] = static_cast<std::uint16_t>(sums[i] + ((shifted * weight) >> 16));
         }
     }
 }
@@ -68,8 +70,9 @@ void columns(const std::uint16_t* sums, std::ptrdiff_t step, const std::uint8_t*
     for (std::size_t u = 0; u < columns.outputs; ++u) {
         const std::uint16_t* pixel = sums + columns.first[u] * step;
         std::uint32_t rgb[3] = {1u << 23, 1u << 23, 1u << 23};
-        for (std::size_t j = columns.start[u]; j < columns.start[u + 1]; ++j, pixel += step) {
-            for (int c = 0; c < 3; ++c) rgb[c] += pixel[lane[c]] * columns.weights[j];
+        const std::uint16_t* weights = columns.weights + u * columns.taps;
+        for (std::size_t j = 0; j < columns.taps; ++j, pixel += step) {
+            for (int c = 0; c < 3; ++c) rgb[c] += std::uint32_t{pixel[lane[c]]} * weights[j];
         }
         for (const std::uint32_t sum : rgb) *out++ = static_cast<std::uint8_t>(sum >> 24);
     }

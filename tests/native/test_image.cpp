@@ -134,17 +134,35 @@ void test_add_lines(const Kernels& tier) {
             const Guarded<std::uint16_t> sums(size), expected(size);
             fill(frame);
             const std::uint8_t* lines[cardrec::kLinesTogether];
-            std::uint32_t weights[cardrec::kLinesTogether];
+            std::uint16_t weights[cardrec::kLinesTogether];
             for (std::size_t j = 0; j < count; ++j) {
                 lines[j] = frame.data() + j * size;
-                weights[j] = count == 1 ? 65535 : static_cast<std::uint32_t>(65536 / count);
+                weights[j] = static_cast<std::uint16_t>(count == 1 ? 65535 : 65536 / count);
             }
             for (std::size_t i = 0; i < size; ++i) sums[i] = expected[i] = static_cast<std::uint16_t>(i % 128);
-            tier.add_lines(lines, weights, count, size, sums.data());
-            scalar().add_lines(lines, weights, count, size, expected.data());
+            const int begin = static_cast<int>(random_between(-1, 127));
+            tier.add_lines(lines, weights, count, size, begin, sums.data());
+            scalar().add_lines(lines, weights, count, size, begin, expected.data());
             check(same(sums, expected, size), tier, "add_lines", bytes, count);
         }
     }
+}
+
+// Weights of outputs, which sum to 2^16, or are 2^16 - 1 alone; returns the heaviest. Light ones are below 2^15.
+std::uint16_t write_weights(const Guarded<std::uint16_t>& weights, std::size_t taps, bool light) {
+    int heaviest = 0;
+    for (std::size_t from = 0; from < weights.size(); from += taps) {
+        int left = 65536;
+        for (std::size_t j = 0; j < taps; ++j) {
+            const int after = static_cast<int>(taps - 1 - j), most = light && taps > 2 ? 32767 : 65535;
+            const int least = std::max(0, left - after * most), highest = std::min(left, most);
+            const int weight = after == 0 ? highest : random_between(least, std::max(least, highest));
+            weights[from + j] = static_cast<std::uint16_t>(weight);
+            heaviest = std::max(heaviest, weight);
+            left -= weight;
+        }
+    }
+    return static_cast<std::uint16_t>(heaviest);
 }
 
 void test_columns(const Kernels& tier) {
@@ -155,17 +173,15 @@ void test_columns(const Kernels& tier) {
             for (std::uint8_t& each : lane) each = static_cast<std::uint8_t>(random_between(0, 7 - step));
             const auto size = static_cast<std::size_t>(outputs);
             const Guarded<std::int64_t> first(size);
-            const Guarded<std::size_t> start(size + 1);
-            const Guarded<std::uint32_t> weights(size * taps);
+            const Guarded<std::uint16_t> weights(size * taps);
             for (std::size_t u = 0; u < size; ++u) first[u] = static_cast<std::int64_t>(2 * u);
-            for (std::size_t u = 0; u <= size; ++u) start[u] = u * taps;
-            for (std::size_t j = 0; j < weights.size(); ++j) weights[j] = static_cast<std::uint32_t>(65536 / taps);
+            const std::uint16_t heaviest = write_weights(weights, taps, random_between(0, 1) == 1);
             const std::size_t last = 2 * (size - 1) + taps - 2;  // the pixel from which the last 8 sums are read
             const Guarded<std::uint16_t> sums(last * static_cast<std::size_t>(step) + 8);
             for (std::size_t i = 0; i < sums.size(); ++i)
                 sums[i] = static_cast<std::uint16_t>(random_between(0, 65407));
             const Bytes out(3 * size), expected(3 * size);
-            const cardrec::Columns columns{first.data(), start.data(), weights.data(), size};
+            const cardrec::Columns columns{first.data(), weights.data(), size, taps, heaviest};
             tier.columns(sums.data(), step, lane, columns, out.data());
             scalar().columns(sums.data(), step, lane, columns, expected.data());
             check(same(out, expected, out.size()), tier, "columns", outputs, taps, step);
