@@ -37,7 +37,8 @@ class Lease:
 
     Attributes:
         image: the frame.
-        release: called once, from any thread, when the memory is no longer read.
+        release: called once, from any thread, when the memory is no longer read. What it raises is raised at its frame,
+            or logged if that has no result.
     """
 
     image: ImageLike
@@ -98,7 +99,6 @@ class InFlight:
         """Whether no frame is taken any more."""
         return self._closed
 
-    @property
     def has_room(self) -> bool:
         """Whether a frame may be put."""
         return self._drop == "oldest" or len(self._flights) < self._depth
@@ -106,7 +106,7 @@ class InFlight:
     def wait_for_room(self) -> bool:
         """Waits until a frame may be put; whether one may, and not all was closed."""
         with self._change:
-            while not (self._closed or self.has_room):
+            while not (self._closed or self.has_room()):
                 self._change.wait()
             return not self._closed
 
@@ -131,7 +131,7 @@ class InFlight:
         """Says that no more frames come; an error of the source's is raised where its frame would have been."""
         with self._change:
             if not self._closed:
-                self._ended, self._source_error = True, error
+                self._ended, self._source_error = True, self._source_error or error
             self._change.notify_all()
         self._tell()
 
@@ -197,10 +197,10 @@ class InFlight:
         (index, frame), self._waiting = self._waiting, None
         try:
             future = self._pool.submit(self._run, index, frame)
-        except RuntimeError:
-            if not self._closed:  # else by the garbage collector, just now
-                raise
-            _give_back(frame)
+        except RuntimeError as error:
+            if self._closed:  # by the garbage collector, just now
+                _give_back(frame)
+            self.end(error)  # no thread was to be had, or the process is ending
             return
         self._flights.append(_Flight(frame, future))
         future.add_done_callback(self._landed)

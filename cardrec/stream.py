@@ -201,7 +201,7 @@ async def _feed(in_flight: InFlight, source: AsyncIterable[ImageLike | Lease], c
 
 async def _room(in_flight: InFlight, change: asyncio.Event) -> bool:
     """`InFlight.wait_for_room` for asyncio."""
-    while not (in_flight.closed or in_flight.has_room):
+    while not (in_flight.closed or in_flight.has_room()):
         change.clear()
         await change.wait()
     return not in_flight.closed

@@ -1,19 +1,17 @@
-"""Frames under way: order, room, dropping, errors, closing, borrowed memory; and single submissions."""
+"""Frames under way: order, room, dropping, errors, closing, borrowed memory."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from under_way import FRAME, PATIENCE_S, Camera, Desk, at_once, eventually, nothing_left, result
+from under_way import FRAME, PATIENCE_S, Camera, Desk, at_once, eventually, nothing_left
 
-from cardrec import flight
-from cardrec.errors import CardrecError, DeviceTimeout, InputError
-from cardrec.flight import Drop, Exhausted, InFlight, Lease, Submissions
+from cardrec.errors import InputError
+from cardrec.flight import Drop, Exhausted, InFlight, Lease
 from cardrec.types import ImageLike, Result
 
 
@@ -71,13 +69,13 @@ def test_results_come_in_the_order_of_the_frames(desk: Desk) -> None:
 def test_there_is_room_for_so_many_until_they_are_fetched(desk: Desk) -> None:
     in_flight, camera = InFlight(desk, depth=2, drop="never"), Camera()
     put(in_flight, camera, 0)
-    assert in_flight.has_room
+    assert in_flight.has_room()
     put(in_flight, camera, 1)
     desk.finish(0, 1)
     eventually(camera.all_returned_once)
-    assert not in_flight.has_room  # done, but not fetched
+    assert not in_flight.has_room()  # done, but not fetched
     assert in_flight.get().index == 0
-    assert in_flight.has_room and in_flight.wait_for_room()
+    assert in_flight.has_room() and in_flight.wait_for_room()
     in_flight.close()
 
 
@@ -211,7 +209,7 @@ def test_closing_gives_everything_back(desk: Desk, drop: Drop) -> None:
 
 def test_frames_that_no_thread_took_up_are_given_back() -> None:
     in_flight, camera = InFlight(at_once, depth=2, drop="never"), Camera()
-    in_flight._pool.submit = lambda *_: Future()  # type: ignore[method-assign, assignment, misc]
+    in_flight._pool.submit = lambda *_: Future()  # type: ignore[method-assign, assignment]
     put(in_flight, camera, 0, 1)
     assert not camera.returned
     in_flight.close()
@@ -304,7 +302,7 @@ def test_any_sequence(depth: int, drop: Drop, steps: list[str]) -> None:
     in_flight = InFlight(desk, depth=depth, drop=drop)
     fetched: list[int] = []
     for step in steps:
-        if step == "p" and in_flight.has_room:
+        if step == "p" and in_flight.has_room():
             put(in_flight, camera, camera.lent)
         elif step == "g" and (ready := in_flight.get_nowait()) is not None:
             fetched.append(ready.index)
@@ -320,78 +318,3 @@ def test_any_sequence(depth: int, drop: Drop, steps: list[str]) -> None:
     in_flight.close()
     assert fetched == sorted(set(fetched)) and (drop == "oldest" or fetched == list(range(len(fetched))))
     assert camera.all_returned_once() and desk.most <= depth and camera.most <= depth + 2 * (drop == "oldest")
-
-
-def test_submissions_wait_for_room(desk: Desk) -> None:
-    submissions = Submissions(depth=2)
-    first, second = (submissions.submit(lambda index: desk(FRAME, index)) for _ in range(2))
-    with ThreadPoolExecutor(1) as pool:
-        third = pool.submit(submissions.submit, lambda index: desk(FRAME, index))
-        with pytest.raises(TimeoutError):
-            third.result(0.02)
-        desk.finish(1, 2)
-        assert third.result(PATIENCE_S).result(PATIENCE_S).index == 2
-    assert second.result().index == 1 and not first.done()
-    desk.finish(0)
-    assert first.result(PATIENCE_S).index == 0 and desk.most == 2
-    submissions.close()
-
-
-def test_a_submission_that_fails_gives_its_room_back() -> None:
-    submissions = Submissions(depth=1)
-    for _ in range(3):
-        with pytest.raises(ValueError, match="frame"):
-            submissions.submit(lambda index: failing(index)(FRAME, index)).result(PATIENCE_S)
-    submissions.close()
-
-
-def test_submissions_give_up_waiting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flight, "SUBMIT_TIMEOUT_S", 0.01)
-    submissions = Submissions(depth=1)
-    submissions.submit(lambda index: desk(FRAME, index))
-    with pytest.raises(DeviceTimeout, match="under way"):
-        submissions.submit(result)
-    desk.finish_all()
-    submissions.close()
-
-
-def test_closing_submissions(desk: Desk) -> None:
-    submissions = Submissions(depth=1)
-    running = submissions.submit(lambda index: desk(FRAME, index))
-    desk.wait_for(0)
-    assert not running.cancel()
-    with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(submissions.submit, result)
-        closing = pool.submit(submissions.close)
-        eventually(lambda: submissions._pool._shutdown)  # type: ignore[attr-defined]
-        desk.finish_all()
-        closing.result(PATIENCE_S)
-        with pytest.raises(CardrecError, match="closed"):
-            waiting.result(PATIENCE_S)
-    assert running.result().index == 0
-    submissions.close()
-    with pytest.raises(CardrecError, match="closed"):
-        submissions.submit(result)
-
-
-def test_a_cancelled_submission_gives_its_room_back() -> None:
-    submissions = Submissions(depth=1)
-    pool, lent = submissions._pool, Future[Result]()
-    submissions._pool = type("Stuck", (), {"submit": lambda *_: lent})()
-    assert submissions.submit(result).cancel()
-    submissions._pool = pool
-    assert submissions.submit(result).result(PATIENCE_S).index == 1
-    submissions.close()
-
-
-def test_submissions_are_numbered_from_many_threads() -> None:
-    submissions, begin = Submissions(depth=3), threading.Barrier(4)
-
-    def some() -> list[int]:
-        begin.wait(PATIENCE_S)
-        return [submissions.submit(result).result(PATIENCE_S).index for _ in range(25)]
-
-    with ThreadPoolExecutor(4) as pool:
-        numbers = [number for each in [pool.submit(some) for _ in range(4)] for number in each.result(PATIENCE_S)]
-    assert sorted(numbers) == list(range(100))
-    submissions.close()

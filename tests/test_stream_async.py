@@ -1,25 +1,21 @@
-"""`AsyncStream`: as `Stream`, and the event loop goes on; cancelling, closing, leaving, loops that end before it."""
+"""`AsyncStream`: results as `Stream` gives them, and the event loop goes on."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from under_way import FRAME, PATIENCE_S, Camera, Desk, Film, at_once, endless, eventually, nothing_left, ours, result
+from under_way import FRAME, Camera, Desk, Film, endless, nothing_left, ours, result
+from under_way_async import Source, awaited, drops, hasty, indices, opened, run, soon, sources
 
 from cardrec.errors import InputError
 from cardrec.flight import Drop
 from cardrec.stream import AsyncStream, Lease
 from cardrec.types import ImageLike, Result
-
-T = TypeVar("T")
-Source = Callable[[Iterable[Any]], Any]
 
 
 @pytest.fixture(autouse=True)
@@ -33,50 +29,6 @@ def desk() -> Iterator[Desk]:
     made = Desk()
     yield made
     made.finish_all()
-
-
-def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs it in an event loop of its own, which must not take for ever."""
-    return asyncio.run(asyncio.wait_for(main(), 3 * PATIENCE_S))
-
-
-def opened(frames: Any, identify: Any = at_once, in_flight: int = 3, drop: Drop = "never") -> AsyncStream:
-    return AsyncStream(identify, frames, in_flight=in_flight, drop=drop)
-
-
-async def indices(results: AsyncIterable[Result]) -> list[int]:
-    return [each.index async for each in results]
-
-
-async def soon(condition: Callable[[], bool]) -> None:
-    """`eventually` for asyncio."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "this did not come about"
-        await asyncio.sleep(1e-3)
-
-
-async def awaited(frames: Iterable[Any]) -> AsyncIterator[Any]:
-    """Gives frames asynchronously, waiting before it takes each."""
-    await asyncio.sleep(0)
-    for frame in frames:
-        yield frame
-        await asyncio.sleep(0)
-
-
-async def hasty(frames: Iterable[Any]) -> AsyncIterator[Any]:
-    """Gives frames asynchronously, without ever waiting."""
-    for frame in frames:
-        yield frame
-
-
-def plain(frames: Iterable[Any]) -> Iterable[Any]:
-    """Gives frames as they are."""
-    return frames
-
-
-sources = pytest.mark.parametrize("source", [plain, awaited, hasty])
-drops = pytest.mark.parametrize("drop", ["never", "oldest"])
 
 
 @sources
@@ -191,79 +143,25 @@ def test_errors_are_raised_at_their_frames_and_the_rest_goes_on(source: Source, 
     assert camera.all_returned_once()
 
 
+async def note(results: AsyncStream, found: list[int]) -> None:
+    async for each in results:
+        found.append(each.index)  # noqa: PERF401 - what comes before an error counts
+
+
 @sources
 @pytest.mark.parametrize("good", [0, 1, 5])
 @pytest.mark.parametrize("kind", [OSError, asyncio.CancelledError])
 def test_an_error_of_the_source_comes_after_its_frames(source: Source, good: int, kind: type[BaseException]) -> None:
-    camera, found = Camera(), []
+    camera, found = Camera(), list[int]()
 
     async def main() -> None:
         results = opened(source(Film(camera.frames(good), kind)))
         with pytest.raises(kind, match="the source"):
-            async for each in results:
-                found.append(each.index)
+            await note(results, found)
         assert await anext(results, None) is None
 
     run(main)
     assert found == list(range(good)) and camera.all_returned_once()
-
-
-async def leave_by_break(results: AsyncStream) -> None:
-    async for _ in results:
-        break
-
-
-async def leave_by_an_exception(results: AsyncStream) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async for _ in results:
-            raise ZeroDivisionError
-
-
-async def leave_after_an_error(results: AsyncStream) -> None:
-    with pytest.raises(InputError, match="frame"):
-        async for _ in results:
-            pass
-
-
-async def leave_unused(results: AsyncStream) -> None:
-    await asyncio.sleep(1e-3)
-    del results
-
-
-@pytest.mark.parametrize("leave", [leave_by_break, leave_by_an_exception, leave_after_an_error, leave_unused])
-@sources
-@drops
-@pytest.mark.parametrize("close", [True, False], ids=["closed", "abandoned"])
-def test_leaving_early(leave: Any, source: Source, drop: Drop, close: bool) -> None:
-    desk, camera = Desk({index: InputError for index in range(2, 10**5)}), Camera()
-    desk.finish_all()
-
-    async def main() -> None:
-        if close:
-            async with opened(source(camera.frames()), desk, 3, drop) as results:
-                await leave(results)
-            assert camera.all_returned_once() and ours() == set()
-            assert await anext(results, None) is None
-            await results.aclose()
-        else:
-            await leave(opened(source(camera.frames()), desk, 3, drop))
-            await soon(lambda: ours() == set() and len(asyncio.all_tasks()) <= 2)
-            assert camera.all_returned_once()
-
-    run(main)
-
-
-def test_what_cant_be_iterated_over_is_refused() -> None:
-    async def main() -> None:
-        with pytest.raises(InputError, match="frames is int"):
-            opened(3)
-        with pytest.raises(InputError, match="in_flight=0"):
-            opened([], in_flight=0)
-
-    run(main)
-    with pytest.raises(RuntimeError, match="no running event loop"):
-        opened([])
-    assert ours() == set()
 
 
 def test_cancelling_who_waits_loses_no_frame(desk: Desk) -> None:
@@ -290,119 +188,6 @@ def test_several_tasks_may_fetch() -> None:
     run(main)
 
 
-@sources
-def test_closing_ends_the_wait_for_a_result(source: Source, desk: Desk) -> None:
-    async def main() -> None:
-        results = opened(source([FRAME]), desk)
-        waiting = asyncio.ensure_future(anext(results, None))
-        await soon(lambda: desk.begun == [0])
-        closing = asyncio.ensure_future(results.aclose())
-        await soon(lambda: results.in_flight.closed)
-        assert not closing.done()  # the frame is still being read
-        desk.finish_all()
-        assert await waiting is None
-        await closing
-
-    run(main)
-
-
-@sources
-@drops
-def test_closing_gives_everything_back(source: Source, drop: Drop, desk: Desk) -> None:
-    """Frames that are identified, that wait for it, and one for which there is no room."""
-    camera = Camera()
-
-    async def main() -> None:
-        results = opened(source(camera.frames()), desk, 2, drop)
-        await soon(lambda: len(desk.begun) == 2)
-        await asyncio.sleep(5e-3)
-        closing = asyncio.ensure_future(results.aclose())
-        await soon(lambda: results.in_flight.closed)
-        desk.finish_all()
-        await closing
-        assert camera.all_returned_once() and ours() == set()
-
-    run(main)
-
-
-@drops
-def test_a_source_that_gives_nothing_is_cancelled(drop: Drop) -> None:
-    ended: list[str] = []
-
-    async def silent() -> AsyncIterator[ImageLike]:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("source")
-        yield FRAME
-
-    async def main() -> None:
-        results = opened(silent(), drop=drop)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(anext(results), 0.01)
-        await results.aclose()
-        assert ended == ["source"]
-        abandoned = opened(silent(), drop=drop)
-        await asyncio.sleep(1e-3)
-        del abandoned
-        await soon(lambda: ended == ["source"] * 2)
-
-    run(main)
-
-
-def test_a_cancelled_task_closes_its_stream(desk: Desk) -> None:
-    camera = Camera()
-
-    async def consume() -> None:
-        async with opened(awaited(camera.frames()), desk, 2) as results:
-            await indices(results)
-
-    async def main() -> None:
-        task = asyncio.create_task(consume())
-        await soon(lambda: len(desk.begun) == 2)
-        task.cancel()
-        desk.finish_all()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert camera.all_returned_once() and ours() == set()
-
-    run(main)
-
-
-@sources
-@drops
-def test_the_loop_may_end_before_the_stream(source: Source, drop: Drop) -> None:
-    camera, kept = Camera(), []
-
-    async def main() -> None:
-        kept.append(opened(source(camera.frames()), in_flight=2, drop=drop))
-        assert (await anext(kept[0])).index >= 0
-
-    run(main)
-    if source is plain and drop == "never":  # its frames wait to be fetched: nobody can tell that nobody will
-        kept.clear()
-    else:
-        eventually(lambda: "cardrec-source" not in {thread.name for thread in ours()})
-        lent = camera.lent
-        time.sleep(5e-3)
-        assert camera.lent == lent  # nothing goes on, though the stream is held
-    kept.clear()
-    eventually(camera.all_returned_once)
-
-
-def test_a_stream_collected_on_another_thread(desk: Desk) -> None:
-    async def main() -> None:
-        results: Any = opened(awaited(endless()), desk)
-        results.itself = results
-        await soon(lambda: len(desk.begun) == 3)
-        del results
-        await asyncio.to_thread(gc.collect)
-        desk.finish_all()
-        await soon(lambda: ours() == set() and len(asyncio.all_tasks()) <= 2)
-
-    run(main)
-
-
 def test_frames_are_identified_on_threads() -> None:
     names: set[str] = set()
 
@@ -415,3 +200,16 @@ def test_frames_are_identified_on_threads() -> None:
 
     run(main)
     assert names == {"cardrec-frame"}
+
+
+def test_what_cant_be_iterated_over_is_refused() -> None:
+    async def main() -> None:
+        with pytest.raises(InputError, match="frames is int"):
+            opened(3)
+        with pytest.raises(InputError, match="in_flight=0"):
+            opened([], in_flight=0)
+
+    run(main)
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        opened([])
+    assert ours() == set()
