@@ -119,6 +119,29 @@ def test_the_newest_frame_takes_the_place_of_the_one_that_waits(desk: Desk, dept
     in_flight.close()
 
 
+def test_the_frame_that_waits_is_begun_when_another_is_done(desk: Desk) -> None:
+    in_flight, camera = InFlight(desk, depth=1, drop="oldest"), Camera()
+    put(in_flight, camera, 0, 1)
+    desk.wait_for(0)
+    desk.finish(0)
+    desk.wait_for(0, 1)  # though nobody fetched a result
+    desk.finish_all()
+    in_flight.close()
+
+
+def test_a_slow_frame_keeps_back_those_behind_it(desk: Desk) -> None:
+    in_flight, camera = InFlight(desk, depth=2, drop="oldest"), Camera()
+    desk.finish(*range(1, 10))
+    for index in range(10):
+        put(in_flight, camera, index)
+        eventually(lambda: camera.lent - len(camera.returned) <= 2)
+    desk.wait_for(0, 1, 2)
+    desk.finish_all()
+    in_flight.end()
+    assert fetch(in_flight)[-1] == 9
+    in_flight.close()
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_results_that_nobody_fetches_make_room(depth: int) -> None:
     in_flight, camera = InFlight(at_once, depth=depth, drop="oldest"), Camera()
@@ -189,6 +212,14 @@ def test_an_error_of_the_source_comes_last_and_once() -> None:
         in_flight.get()
     assert fetch(in_flight) == []
     in_flight.close()
+
+
+def test_closing_takes_the_sources_error_back_and_tells() -> None:
+    told: list[bool] = []
+    in_flight = InFlight(at_once, depth=2, drop="never", changed=lambda: told.append(in_flight.closed))
+    in_flight.end(OSError("unplugged"))
+    in_flight.close()
+    assert fetch(in_flight) == [] and told == [False, True]
 
 
 @pytest.mark.parametrize("drop", ["never", "oldest"])

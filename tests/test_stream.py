@@ -74,6 +74,12 @@ def test_frames_may_come_from_anything_that_is_iterated_over() -> None:
     assert indices(opened([])) == []
 
 
+def test_at_its_end_a_stream_has_closed_itself() -> None:
+    results = opened([FRAME] * 3)
+    assert indices(results) == [0, 1, 2]
+    assert ours() == set() and next(results, None) is None
+
+
 def test_identification_is_given_the_frame_and_not_its_lease() -> None:
     seen: list[object] = []
 
