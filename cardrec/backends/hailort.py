@@ -45,35 +45,49 @@ def load() -> Any:
 
 
 @contextlib.contextmanager
-def errors_while(platform: Any, doing: str) -> Iterator[None]:
+def errors_while(platform: Any, doing: str, *, loading: bool = False) -> Iterator[None]:
     """Turns HailoRT's exceptions into ours.
 
+    Args:
+        platform: the module `hailo_platform`.
+        doing: what, for the message.
+        loading: a network, whose file may be at fault.
+
     Raises:
-        DeviceTimeout, DeviceBusy, DeviceUnavailable, ModelError, DeviceError: by what HailoRT said.
+        ModelError: the file is at fault.
+        DeviceTimeout, DeviceBusy, DeviceUnavailable, DeviceError: by what HailoRT said.
     """
     try:
         yield
     except platform.pyhailort.pyhailort.HailoRTException as error:
+        if loading and "HEF" in f"{type(error).__name__} {error}":
+            remedy = "compile the network for this chip with the compiler that goes with this HailoRT"
+            raise ModelError(f"{_said(error, doing)}; {remedy}") from error
         raise translated(platform, error, doing) from error
 
 
-def translated(platform: Any, error: BaseException, doing: str) -> DeviceError | ModelError:
+def translated(platform: Any, error: BaseException, doing: str) -> DeviceError:
     """One of HailoRT's exceptions as one of ours, with the remedy."""
-    kind, said = type(error).__name__, f"{doing}: {type(error).__name__}: {error}"
+    kind, said = type(error).__name__, _said(error, doing)
     if "Timeout" in kind or "HAILO_TIMEOUT" in said:
         return DeviceTimeout(f"{said}; the device did not answer in time. If it goes on, {_LOOK}")
     if hailo_facts.is_busy(error):
         return _nothing_free(platform, said)
-    if "HEF" in kind or "HEF" in str(error):
-        return ModelError(f"{said}; compile the network for this chip with the compiler that goes with this HailoRT")
     if any(word in kind + said for word in ("Driver", "DRIVER", "CommunicationClosed", "NOT_AVAILABLE")):
         return DeviceUnavailable(f"{said}; the device or its driver is gone: look at its power and cable; {_LOOK}")
     return DeviceError(f"{said}; {_LOOK}")
 
 
+def _said(error: BaseException, doing: str) -> str:
+    return f"{doing}: {type(error).__name__}: {error}"
+
+
 def _nothing_free(platform: Any, said: str) -> DeviceError:
     """HailoRT says the same of a device that is not there and of one that is taken."""
-    if platform.Device.scan():
+    found = []
+    with contextlib.suppress(platform.pyhailort.pyhailort.HailoRTException):
+        found = platform.Device.scan()
+    if found:
         return DeviceBusy(
             f"{said}; another process holds the Hailo device: end it, or share it through Hailo's service, in both "
             "with HailoEncoder(..., shared=True, multi_process_service=True)"
@@ -177,7 +191,7 @@ class DeviceShare:
                     "the Hailo device failed and can't be opened again while others in this process use it"
                 )
             if held.vdevice is not None:
-                _release(self._platform, held.vdevice)
+                _release(held.vdevice)
                 held.vdevice = None
             held.vdevice = _open_vdevice(self._platform, self.settings)
 
@@ -191,7 +205,7 @@ class DeviceShare:
             if held.users == 0:
                 _held.pop(os.getpid(), None)
                 if held.vdevice is not None:
-                    _release(self._platform, held.vdevice)
+                    _release(held.vdevice)
 
 
 def _open_vdevice(platform: Any, settings: DeviceSettings) -> Any:
@@ -205,8 +219,8 @@ def _open_vdevice(platform: Any, settings: DeviceSettings) -> Any:
         return platform.VDevice(params)
 
 
-def _release(platform: Any, vdevice: Any) -> None:
+def _release(vdevice: Any) -> None:
     """Lets a VDevice go, also one that has failed."""
     gc.collect()  # whatever was configured keeps the device open for as long as it lives
-    with contextlib.suppress(platform.pyhailort.pyhailort.HailoRTException):
+    with contextlib.suppress(Exception):  # HailoRT does not wrap this call's errors in its own exceptions
         vdevice.release()
