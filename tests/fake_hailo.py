@@ -192,6 +192,12 @@ def encode(encoder: HailoEncoder, number: int) -> NDArray[np.uint8]:
         return integers(slot.wait())
 
 
+def all_answered(encoder: HailoEncoder, numbers: Sequence[int]) -> None:
+    """Encodes cards one after the other, each of which must get its answer."""
+    for number in numbers:
+        assert is_answer(encode(encoder, number), number)
+
+
 def integers(vectors: Any) -> NDArray[np.uint8]:
     """(48,) of one answer."""
     assert isinstance(vectors, QuantisedVectors) and vectors.values.shape == (1, DIMENSION)

@@ -35,8 +35,8 @@ class Rig:
             params.group_id = "rig"
         self.vdevice = self.platform.VDevice(params)
         self.hef = str(find_hef(model, "hailo8"))
-        self.network = self.vdevice.create_infer_model(self.hef)
-        self.configured = self.network.configure()
+        self.network: Any = self.vdevice.create_infer_model(self.hef)
+        self.configured: Any = self.network.configure()
         self.done: list[Any] = []
         self.event = threading.Event()
 
@@ -252,8 +252,8 @@ def test_a_device_is_held_while_a_network_of_it_lives(rig: Rig) -> None:
     rig.close()
     with pytest.raises(raised.HailoRTException, match="OUT_OF_PHYSICAL_DEVICES"):
         rig.platform.VDevice(rig.platform.VDevice.create_params())
-    del rig.configured, rig.network
-    rig.vdevice = rig.platform.VDevice(rig.platform.VDevice.create_params())
+    rig.configured = rig.network = SimpleNamespace(shutdown=lambda: None)
+    rig.platform.VDevice(rig.platform.VDevice.create_params())
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class HailoSlot:
     def _forget(self) -> None:
         """Forgets the job; to one that never came back its output is left, which it may still write to."""
         if self.job is not None and not self.job.returned:
-            self._bound_to = None
+            self._bindings = self._bound_to = None
         self.job = None
 
 

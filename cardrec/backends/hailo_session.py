@@ -91,26 +91,46 @@ class Session:
         self, platform: Any, vdevice: Any, hef: Path, dimension: int, *, alone: bool, timeout_s: float
     ) -> None:
         self._platform, self._timeout_s, self._alone = platform, timeout_s, alone
+        self._dimension = dimension
+        self._model: Any = None
+        self._configured: Any = None
         self.failed = False
-        with errors_while(platform, f"loading {hef}", loading=True):
-            model = vdevice.create_infer_model(str(hef))
-            model.set_batch_size(1)
-            model.set_power_mode(platform.HailoPowerMode.ULTRA_PERFORMANCE)
-            self._output_type = _check_streams(platform, model, hef, dimension)
-            self._names = model.input_names[0], model.output_names[0]
-            self._scales, self._zero_points = _quantisation(hef, model.output().quant_infos, dimension)
-            self._dimension = dimension
-            self._configured = model.configure()
         try:
-            self._activate()
+            self._open(vdevice, hef)
         except BaseException:
             self.close()
             raise
 
-    def _activate(self) -> None:
-        if self._alone:
-            with errors_while(self._platform, "activating the network"):
+    def _open(self, vdevice: Any, hef: Path) -> None:
+        # No variable holds the model: errors keep variables, and the model keeps the device.
+        with errors_while(self._platform, f"loading {hef}", loading=True):
+            self._model = vdevice.create_infer_model(str(hef))
+            self._model.set_batch_size(1)
+            self._model.set_power_mode(self._platform.HailoPowerMode.ULTRA_PERFORMANCE)
+            self._output_type = self._check_streams(hef)
+            self._names = self._model.input_names[0], self._model.output_names[0]
+            self._scales, self._zero_points = _quantisation(hef, self._model.output().quant_infos, self._dimension)
+            self._configured = self._model.configure()
+        with errors_while(self._platform, "activating the network"):
+            if self._alone:
                 self._configured.activate()
+
+    def _check_streams(self, hef: Path) -> type[np.uint8] | type[np.uint16]:
+        """The type of the output; the input must be what the rectifier writes, so that nothing is converted."""
+        inputs, outputs = len(self._model.inputs), len(self._model.outputs)
+        if (inputs, outputs) != (1, 1):
+            raise ModelError(f"{hef} has {inputs} inputs and {outputs} outputs; expected one of each")
+        taken, given = self._model.input(), self._model.output()
+        order, kind = _name(taken.format.order), _name(taken.format.type)
+        if list(taken.shape) != _INPUT or order != "NHWC" or kind != "UINT8":
+            raise ModelError(f"{hef} takes {taken.shape} {order} {kind}; expected {_INPUT} NHWC UINT8, RGB")
+        if math.prod(given.shape) != self._dimension:
+            raise ModelError(f"{hef} gives {given.shape} numbers; expected {self._dimension}, as model.json says")
+        native = _name(given.format.type)
+        if native not in _OUTPUTS:  # float32 would add a conversion, and a thread for it
+            given.set_format_type(self._platform.FormatType.UINT8)
+            native = "UINT8"
+        return _OUTPUTS[native]
 
     def make_output(self) -> NDArray[Any]:
         """Memory for one answer."""
@@ -160,29 +180,17 @@ class Session:
 
     def close(self) -> None:
         """Takes the network off the device, also one that has failed."""
-        calls = (self._configured.deactivate,) * self._alone + (self._configured.shutdown,)
-        for call in (*calls, lambda: self._configured.__exit__(None, None, None)):
-            with contextlib.suppress(self._platform.pyhailort.pyhailort.HailoRTException):
-                call()
-        del self._configured  # its InferModel keeps the VDevice open for as long as it lives
+        if self._configured is not None:
+            calls = (self._configured.deactivate,) * self._alone + (self._configured.shutdown,)
+            for call in (*calls, lambda: self._configured.__exit__(None, None, None)):
+                with contextlib.suppress(self._platform.pyhailort.pyhailort.HailoRTException):
+                    call()
+        self._configured = self._model = None  # HailoRT keeps the device open for as long as a model of it lives
 
 
-def _check_streams(platform: Any, model: Any, hef: Path, dimension: int) -> type[np.uint8] | type[np.uint16]:
-    """The type of the output; the input must be what the rectifier writes, so that nothing is converted."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(f"{hef} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; expected one of each")
-    taken, given = model.input(), model.output()
-    order = str(taken.format.order).rsplit(".", 1)[-1]
-    kind = str(taken.format.type).rsplit(".", 1)[-1]
-    if list(taken.shape) != _INPUT or order != "NHWC" or kind != "UINT8":
-        raise ModelError(f"{hef} takes {taken.shape} {order} {kind}; expected {_INPUT} NHWC UINT8, RGB")
-    if math.prod(given.shape) != dimension:
-        raise ModelError(f"{hef} gives {given.shape} numbers; expected {dimension}, as model.json says")
-    native = str(given.format.type).rsplit(".", 1)[-1]
-    if native not in _OUTPUTS:  # float32 would add a conversion, and a thread for it
-        given.set_format_type(platform.FormatType.UINT8)
-        native = "UINT8"
-    return _OUTPUTS[native]
+def _name(constant: Any) -> str:
+    """The name of one of HailoRT's constants."""
+    return str(constant).rsplit(".", 1)[-1]
 
 
 def _quantisation(hef: Path, infos: list[Any], dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,8 +6,9 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from cardrec import hailo_facts
@@ -44,9 +45,8 @@ def load() -> Any:
         raise DeviceUnavailable(f"HailoRT's library hailo_platform can't be imported ({error}): {INSTALL}") from error
 
 
-@contextlib.contextmanager
-def errors_while(platform: Any, doing: str, *, loading: bool = False) -> Iterator[None]:
-    """Turns HailoRT's exceptions into ours.
+def errors_while(platform: Any, doing: str, *, loading: bool = False) -> AbstractContextManager[None]:
+    """Turns HailoRT's exceptions into ours, for a ``with`` block.
 
     Args:
         platform: the module `hailo_platform`.
@@ -57,13 +57,36 @@ def errors_while(platform: Any, doing: str, *, loading: bool = False) -> Iterato
         ModelError: the file is at fault.
         DeviceTimeout, DeviceBusy, DeviceUnavailable, DeviceError: by what HailoRT said.
     """
-    try:
-        yield
-    except platform.pyhailort.pyhailort.HailoRTException as error:
-        if loading and "HEF" in f"{type(error).__name__} {error}":
+    return _Translation(platform, doing, loading)
+
+
+@dataclass(frozen=True, slots=True)
+class _Translation(AbstractContextManager[None]):
+    """See `errors_while`. A class, since `contextlib.contextmanager` keeps the frames that must go."""
+
+    platform: Any
+    doing: str
+    loading: bool
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del trace
+        if not isinstance(error, self.platform.pyhailort.pyhailort.HailoRTException):
+            return
+        _forget_frames(error)
+        if self.loading and "HEF" in f"{type(error).__name__} {error}":
             remedy = "compile the network for this chip with the compiler that goes with this HailoRT"
-            raise ModelError(f"{_said(error, doing)}; {remedy}") from error
-        raise translated(platform, error, doing) from error
+            raise ModelError(f"{_said(error, self.doing)}; {remedy}") from error
+        raise translated(self.platform, error, self.doing) from error
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Takes the frames from HailoRT's error: they hold its network, and that the device, while anybody keeps it."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def translated(platform: Any, error: BaseException, doing: str) -> DeviceError:

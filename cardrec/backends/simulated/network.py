@@ -83,14 +83,14 @@ class InferModel:
 class Bindings:
     """As HailoRT's: the memory of one card."""
 
-    def __init__(self, configured: ConfiguredModel) -> None:
-        self.configured = configured
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         self.buffers: dict[str, NDArray[Any]] = {}
 
     def set_buffer(self, name: str, buffer: NDArray[Any]) -> None:
         """Names the memory of an input or output."""
         if not buffer.flags.c_contiguous or not buffer.flags.writeable:
-            raise self.configured.pipeline.breaks(f"the memory of {name} is read-only or strided")
+            raise self.pipeline.breaks(f"the memory of {name} is read-only or strided")
         self.buffers[name] = buffer
 
 
@@ -125,7 +125,7 @@ class ConfiguredModel:
     ) -> Bindings:
         """Bindings of that memory."""
         self._platform.bindings_made += 1
-        made = Bindings(self)
+        made = Bindings(self.pipeline)
         for name, buffer in {**input_buffers, **output_buffers}.items():
             made.set_buffer(name, buffer)
         return made
@@ -150,7 +150,7 @@ class ConfiguredModel:
             raise breaks("run although it was not activated")
         if len(bindings) != 1 or bindings[0].buffers.keys() != {*model.input_names, *model.output_names}:
             raise breaks("run with other than one card's memory")
-        if bindings[0].configured is not self:
+        if bindings[0].pipeline is not self.pipeline:
             raise breaks("run with another network's bindings")
         names = zip((*model.input_names, *model.output_names), (*model.inputs, *model.outputs), strict=True)
         for name, stream in names:
