@@ -155,6 +155,7 @@ class Pipeline:
                 self._waiting -= 1
             if job.fault is not Fault.NEVER_RETURNS:
                 self._call_back(job, error)
+            del job, error  # nothing is kept while the next one is waited for
 
     def _run(self, job: Job, due: float) -> Exception | None:
         """The answer into the job's memory, when it is due; or what went wrong."""
