@@ -6,9 +6,9 @@ HailoRT's thread only says that a job is done; everything else happens in the th
 
 A failed job takes HailoRT's whole pipeline down, and with it whatever else was on its way. Then the network is
 configured anew, once for the incident, and each card whose job was lost is sent again, once: its pixels are still in
-its slot. So every card is answered or fails, within a bounded time, and an answer can only be its own: a job that
-never came back keeps its output, and its slot gets another. What does not come back in time is taken down with the
-network, also where nobody waits for it any more.
+its slot. So every card is answered or fails, within a bounded time, and an answer can only be its own: what does not
+come back in time is taken down with the network, also where nobody waits for it any more, and a job that comes back
+after that writes to an output that its slot has replaced.
 """
 
 from __future__ import annotations
@@ -86,11 +86,10 @@ class HailoSlot:
         """See `Slot.settle`."""
         if self.job is not None:
             self._encoder.settle(self.job)
-            self._forget()
+            self.job = None
 
     def start(self, session: Session) -> None:
-        """Starts a job of what the pixels hold."""
-        self._forget()
+        """Starts a job of what the pixels hold; each network has outputs of its own, see the top."""
         if self._bound_to is not session:
             self._output = session.make_output()
             self._bindings = session.bind(self.pixels[0], self._output)
@@ -105,12 +104,6 @@ class HailoSlot:
         job = self.job
         if job is not None and job.session is session:
             job.give_up(DeviceError(reason))
-
-    def _forget(self) -> None:
-        """Forgets the job; to one that never came back its output is left, which it may still write to."""
-        if self.job is not None and not self.job.returned:
-            self._bindings = self._bound_to = None
-        self.job = None
 
 
 class HailoEncoder(SlottedEncoder):

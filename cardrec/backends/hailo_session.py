@@ -31,15 +31,13 @@ class Job:
 
     Attributes:
         error: what went wrong, once it is done or given up: the first that was said of it.
-        returned: whether the device is done with its memory.
     """
 
-    __slots__ = ("_done", "_lock", "error", "returned", "session")
+    __slots__ = ("_done", "_lock", "error", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.error: BaseException | None = None
-        self.returned = False
         self._lock = threading.Lock()
         self._done = threading.Event()
 
@@ -49,7 +47,6 @@ class Job:
             error = completion_info.exception
         except BaseException as raised:  # noqa: BLE001 - leaving HailoRT's thread by an exception ends the process
             error = raised
-        self.returned = True
         self._end(error)
 
     def give_up(self, error: DeviceError) -> None:

@@ -21,8 +21,7 @@ from cardrec.backends.hailo import HailoEncoder
 from cardrec.backends.hailort import architecture_of, load
 from cardrec.backends.hef import find_hef
 from cardrec.backends.onnx import OnnxEncoder
-from cardrec.embed import Embedder
-from cardrec.encode import Embeddings, encode_in_order, unit
+from cardrec.encode import Encoder, encode_in_order, unit
 from cardrec.errors import CardrecError
 from cardrec.model import Model
 
@@ -74,27 +73,29 @@ def test_latency_of_one_card(encoder: HailoEncoder) -> None:
     assert median_ms(taken_s) < LATENCY_MS
 
 
+def vectors_of(encoder: Encoder, pictures: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """(count, dimension) of the pictures, again and again, several on their way at once."""
+    answers: list[NDArray[np.float32]] = []
+
+    def write(pixels: NDArray[np.uint8], group: list[int]) -> None:
+        pixels[: len(group)] = pictures[[number % len(pictures) for number in group]]
+
+    encode_in_order(encoder, range(count), write, lambda _, vectors: answers.append(unit(vectors)))
+    return np.concatenate(answers)
+
+
 def test_vectors_are_near_those_of_the_cpu(encoder: HailoEncoder, bundle: Model) -> None:
     pictures = rendered_cards(32, seed=0)
-    with Embedder(OnnxEncoder(bundle)) as cpu:
-        cosines = (Embedder(encoder).encode(pictures) * cpu.encode(pictures)).sum(axis=1)
+    cosines = (vectors_of(encoder, pictures, 32) * vectors_of(OnnxEncoder(bundle), pictures, 32)).sum(axis=1)
     print(f"\ncosine to ONNX Runtime: {cosines.min():.4f} at least, {cosines.mean():.4f} in the mean")
     assert cosines.min() >= LEAST_COSINE and cosines.mean() >= MEAN_COSINE
 
 
 def test_a_thousand_frames(encoder: HailoEncoder) -> None:
     pictures = rendered_cards(16, seed=0)
-    expected = Embedder(encoder).encode(pictures)
-    answers: list[NDArray[np.float32]] = []
-
-    def write(pixels: NDArray[np.uint8], group: list[int]) -> None:
-        pixels[0] = pictures[group[0] % 16]
-
-    def take(_group: list[int], vectors: Embeddings) -> None:
-        answers.append(unit(vectors)[0])
-
+    expected = vectors_of(encoder, pictures, 16)
     begun = time.perf_counter()
-    encode_in_order(encoder, range(FRAMES), write, take)
+    answers = vectors_of(encoder, pictures, FRAMES)
     print(f"\n{FRAMES} frames: {FRAMES / (time.perf_counter() - begun):.0f} frames/s")
     assert len(answers) == FRAMES
     assert all(np.array_equal(vector, expected[number % 16]) for number, vector in enumerate(answers))
