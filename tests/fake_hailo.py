@@ -29,8 +29,11 @@ DIMENSION = 48
 
 ZERO_POINT = 128
 
-TIMEOUT_S = 0.1
-"""Of the encoders in tests: what a silent device costs."""
+TIMEOUT_S = 0.2
+"""Of the encoders in tests of silent devices: a test takes that, and no stall of a busy machine may."""
+
+PATIENT_S = 5.0
+"""Of all others."""
 
 LATENCY_MS = 0.5
 
@@ -44,6 +47,9 @@ ERROR_OF = {
     Fault.UNPLUGGED: DeviceUnavailable,
 }
 """What a card fails with that meets the fault twice."""
+
+SILENT = (Fault.NEVER_RETURNS, Fault.RETURNS_LATE, Fault.NOT_READY)
+"""Faults that only a time limit ends."""
 
 PASSING = [fault for fault in Fault if fault is not Fault.UNPLUGGED]
 """Faults after which the device is there, and one more try succeeds."""
@@ -125,6 +131,11 @@ class Schedule:
             return self.always
 
 
+def patience(*faults: Fault | None) -> float:
+    """The time limit for a test of them."""
+    return TIMEOUT_S if any(fault in SILENT for fault in faults) else PATIENT_S
+
+
 def random_faults(seed: int, rate: float, among: Sequence[Fault] = PASSING) -> Callable[[int], Fault | None]:
     """A fault now and then; which follows from the seed and the job's number alone. None in the first job."""
 
@@ -166,7 +177,7 @@ class Platform(SimulatedPlatform):
 @contextmanager
 def opened(model: Model, platform: Platform, **options: Any) -> Iterator[HailoEncoder]:
     """An encoder on a platform that must be in order when it is closed."""
-    encoder = HailoEncoder(model, platform=platform, **{"timeout_s": TIMEOUT_S, **options})
+    encoder = HailoEncoder(model, platform=platform, **{"timeout_s": PATIENT_S, **options})
     try:
         yield encoder
     finally:

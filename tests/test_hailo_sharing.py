@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_hailo import Platform, all_answered, encode, in_flight, in_threads, is_answer, opened, right
+from fake_hailo import TIMEOUT_S, Platform, all_answered, encode, in_flight, in_threads, is_answer, opened, right
 
 from cardrec.backends import hailort
 from cardrec.backends.hailo import HailoEncoder
@@ -26,7 +26,7 @@ def platform() -> Platform:
 
 
 def shared(model: Model, platform: Platform, **options: Any) -> HailoEncoder:
-    return HailoEncoder(model, platform=platform, shared=True, timeout_s=0.1, **options)
+    return HailoEncoder(model, platform=platform, shared=True, timeout_s=TIMEOUT_S, **options)
 
 
 def params(platform: Platform) -> Any:
@@ -114,7 +114,7 @@ def test_a_device_that_others_use_is_not_opened_anew(tiny: Model, platform: Plat
         assert is_answer(encode(encoder, 1), 1)
 
 
-def test_close_wakes_who_waits(tiny: Model) -> None:
+def test_close_wakes_who_waits(tiny: Model, caplog: pytest.LogCaptureFixture) -> None:
     platform = Platform(latency_ms=400)
     encoder = HailoEncoder(tiny, platform=platform, timeout_s=5)
     outcomes: list[Any] = []
@@ -128,7 +128,7 @@ def test_close_wakes_who_waits(tiny: Model) -> None:
     assert not waiter.is_alive() and time.perf_counter() - begun < 1.0
     assert len(outcomes) == 3 and all(type(one) is DeviceError and "was closed" in str(one) for one in outcomes)
     platform.in_order()
-    assert platform.configured == 1
+    assert platform.configured == 1 and caplog.records == []
 
 
 def test_closed_twice_and_then_used(tiny: Model, platform: Platform) -> None:
@@ -187,7 +187,7 @@ def test_no_slot_is_waited_for_with_one_in_hand(tiny: Model) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
-from fake_hailo import Platform, all_answered, encode, is_answer
+from fake_hailo import TIMEOUT_S, Platform, all_answered, encode, is_answer
 from cardrec.backends.hailo import HailoEncoder
 from cardrec.errors import DeviceError
 from cardrec.model import Model
