@@ -309,6 +309,18 @@ def test_a_network_that_can_not_be_activated_is_let_go(tiny: Model, monkeypatch:
     platform.in_order()
 
 
+def test_only_loading_puts_it_down_to_the_file(
+    tiny: Model, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised.HailoRTHEFNotCompatibleWithDevice("HEF file is not compatible with device")
+
+    with opened(tiny, platform) as encoder:
+        monkeypatch.setattr("cardrec.backends.simulated.network.ConfiguredModel.run_async", fail)
+        with pytest.raises(DeviceError, match="sending a card.*not compatible"):
+            encode(encoder, 1)
+
+
 class HailoCommunicationClosedException(raised.HailoRTException):
     """As HailoRT's."""
 

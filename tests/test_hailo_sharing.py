@@ -56,7 +56,9 @@ def test_two_encoders_share_one_device(tiny: Model, platform: Platform) -> None:
     first.close()
     assert len(platform.opened) == 1 and is_answer(encode(second, 3), 3)
     first.close()
-    assert is_answer(encode(second, 4), 4)
+    third = shared(tiny, platform)
+    assert is_answer(encode(second, 4), 4) and is_answer(encode(third, 5), 5)
+    third.close()
     second.close()
     platform.in_order()
     assert platform.opens == 1

@@ -77,7 +77,7 @@ class Session:
         timeout_s: for one job, also for the queue to take it.
 
     Attributes:
-        failed: a job of it failed, and with it the whole pipeline.
+        failed: a job of it failed or was given up, and with it the whole pipeline.
 
     Raises:
         ModelError: the network is for another chip, or takes and gives something else than cardrec does.
