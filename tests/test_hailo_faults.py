@@ -317,7 +317,7 @@ def test_only_loading_puts_it_down_to_the_file(
 
     with opened(tiny, platform) as encoder:
         monkeypatch.setattr("cardrec.backends.simulated.network.ConfiguredModel.run_async", fail)
-        with pytest.raises(DeviceError, match="sending a card.*not compatible"):
+        with pytest.raises(DeviceError, match=r"sending a card.*not compatible"):
             encode(encoder, 1)
 
 

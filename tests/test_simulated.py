@@ -146,7 +146,7 @@ def test_room_asked_for_once_is_for_one_job(make: Callable[..., Rig]) -> None:
 
 
 def test_the_queue_has_a_depth(make: Callable[..., Rig]) -> None:
-    rig = make(latency_ms=200)
+    rig = make(latency_ms=2000)  # far above a busy machine's pauses
     rig.configured.activate()
     for _ in range(QUEUE_DEPTH):
         rig.ready()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["Compiled", "compiled", "make_bundle", "read_hef", "write_bundle"]
 _ROOM = 1.25  # of the output's range over what the calibration pictures took of it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
     """What a stand-in HEF holds: the network, its chip, and how its integers are to be read.
 
@@ -122,7 +123,12 @@ def read_hef(path: Path) -> Compiled:
     Raises:
         HailoRTInvalidHEFException: it is none.
     """
-    data = path.read_bytes()
+    return _parsed(path.read_bytes())
+
+
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> Compiled:
+    """The same object for the same bytes: its network is opened once."""
     if not data.startswith(MAGIC):
         raise faults.HailoRTInvalidHEFException("libhailort failed with error: 92 (HAILO_HEF_NOT_SUPPORTED)")
     try:

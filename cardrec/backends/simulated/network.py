@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cardrec.backends.simulated import faults
 from cardrec.backends.simulated.bundle import Compiled
-from cardrec.backends.simulated.pipeline import QUEUE_DEPTH, Network, Pipeline
+from cardrec.backends.simulated.pipeline import QUEUE_DEPTH, Network, Pipeline, load_network
 
 if TYPE_CHECKING:
     from cardrec.backends.simulated.platform import VDevice
@@ -77,7 +77,7 @@ class InferModel:
     def configure(self) -> ConfiguredModel:
         """Puts it on the device."""
         self.vdevice.platform.begin_configuring()
-        return ConfiguredModel(self, Network(self._compiled))
+        return ConfiguredModel(self, load_network(self._compiled))
 
 
 class Bindings:
@@ -86,12 +86,14 @@ class Bindings:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.buffers: dict[str, NDArray[Any]] = {}
+        self.are_sound = False  # as far as was looked at
 
     def set_buffer(self, name: str, buffer: NDArray[Any]) -> None:
         """Names the memory of an input or output."""
         if not buffer.flags.c_contiguous or not buffer.flags.writeable:
             raise self.pipeline.breaks(f"the memory of {name} is read-only or strided")
         self.buffers[name] = buffer
+        self.are_sound = False
 
 
 class ConfiguredModel:
@@ -148,6 +150,8 @@ class ConfiguredModel:
         breaks, model = self.pipeline.breaks, self._model
         if not (self._activated or self._vdevice.scheduled):
             raise breaks("run although it was not activated")
+        if len(bindings) == 1 and bindings[0].are_sound and bindings[0].pipeline is self.pipeline:
+            return  # looked at once, so that the stand-in's own work is not taken for the host's
         if len(bindings) != 1 or bindings[0].buffers.keys() != {*model.input_names, *model.output_names}:
             raise breaks("run with other than one card's memory")
         if bindings[0].pipeline is not self.pipeline:
@@ -159,6 +163,7 @@ class ConfiguredModel:
                 raise breaks(f"{name} has {buffer.nbytes} bytes, the network's {stream.shape} {stream.nbytes}")
             if buffer.ctypes.data % mmap.PAGESIZE:
                 raise breaks(f"the memory of {name} does not start on a page")
+        bindings[0].are_sound = True
 
     def get_async_queue_size(self) -> int:
         """Jobs that it takes at once."""
