@@ -12,7 +12,6 @@ from command import Run
 from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
 from PIL import Image
-from quantised_network import quantise, rendered_cards
 
 from cardrec import Catalog, Recognizer
 from cardrec.backends.simulated import make_bundle, write_bundle
@@ -112,6 +111,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="session")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The bundled model with its network in integers, for a simulated Hailo-8."""
+    from quantised_network import quantise, rendered_cards
+
     folder = tmp_path_factory.mktemp("quantised")
     model, cards = Model.load(), rendered_cards()
     return make_bundle(model, folder / "bundle", cards, network=quantise(model.network, folder, cards))

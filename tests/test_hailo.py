@@ -52,7 +52,7 @@ def test_answers_outlive_their_slot(tiny: Model, platform: Platform) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 5])
 def test_cards_of_a_frame_overlap(tiny: Model, slots: int) -> None:
-    platform = Platform(latency_ms=15)
+    platform = Platform(latency_ms=30)
     numbers, answers = list(range(8)), []
     with opened(tiny, platform, slots=slots, timeout_s=2) as encoder:
         encode_in_order(
@@ -101,7 +101,7 @@ def test_nothing_submitted_gives_no_answer(tiny: Model, platform: Platform) -> N
 
 
 def test_submitting_twice_is_refused(tiny: Model) -> None:
-    platform = Platform(latency_ms=20)
+    platform = Platform(latency_ms=100)
     with opened(tiny, platform) as encoder, encoder.slot() as slot:
         write(slot.pixels, 1)
         slot.submit(1)

@@ -81,7 +81,7 @@ def test_unplugged_and_back(tiny: Model, platform: Platform, count: int, place: 
 
 
 def test_unplugged_while_cards_are_on_their_way(tiny: Model) -> None:
-    platform = Platform(latency_ms=20)
+    platform = Platform(latency_ms=300)
     with opened(tiny, platform) as encoder, encoder.slot() as slot:
         slot.submit(1)
         platform.plugged = False
