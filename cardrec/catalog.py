@@ -76,6 +76,7 @@ class Catalog:
         near: float | None = NEAR,
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
+        pictures: bool = False,
     ) -> BuildReport:
         """Encode pictures and write a new catalog. The items are streamed, one batch in memory, however many there are.
 
@@ -90,6 +91,8 @@ class Catalog:
             near: cosine from which pictures under different ids are reported as near-duplicates; None: no report.
             on_skip: called with (card_id, source, reason) for each picture that can't be used.
             progress: called with (stage, done, total or None), stage ``"encode"``, then ``"duplicates"``.
+            pictures: keep a small copy of each picture, about 13 KB, for the recognizer's second look. Arrays are taken
+                in the order of colours that ``encoder.color`` says, BGR where it says none.
 
         Returns:
             What was added, what was skipped and why, and which cards look the same.
@@ -105,7 +108,14 @@ class Catalog:
 
         def fill(writer: SegmentWriter) -> list[Skipped]:
             return write_items(
-                writer, None, items, encoder, on_duplicate=on_duplicate, on_skip=on_skip, progress=progress
+                writer,
+                None,
+                items,
+                encoder,
+                on_duplicate=on_duplicate,
+                on_skip=on_skip,
+                progress=progress,
+                pictures=pictures,
             )
 
         skipped = changes.create(folder, manifest, overwrite, fill)
@@ -159,8 +169,11 @@ class Catalog:
         near: float | None = NEAR,
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
+        pictures: bool | None = None,
     ) -> BuildReport:
         """Add cards, all or none; see `build`. Rows keep their numbers; a card_id that is there already is a duplicate.
+
+        ``pictures`` None keeps pictures where the catalog has some already.
 
         Raises:
             CatalogMismatchError: the catalog was made with another model.
@@ -173,7 +186,14 @@ class Catalog:
         def fill(writer: SegmentWriter, existing: Snapshot) -> list[Skipped]:
             check_model(self.path, existing.manifest, encoder.fingerprint, encoder.preprocessing_hash)
             return write_items(
-                writer, existing, items, encoder, on_duplicate=on_duplicate, on_skip=on_skip, progress=progress
+                writer,
+                existing,
+                items,
+                encoder,
+                on_duplicate=on_duplicate,
+                on_skip=on_skip,
+                progress=progress,
+                pictures=existing.has_pictures if pictures is None else pictures,
             )
 
         start, skipped, self._snapshot = changes.append(self.path, fill)
@@ -247,6 +267,15 @@ class Catalog:
         """Ids and metadata of some rows, in their order."""
         return self.snapshot().cards(rows)
 
+    def picture(self, row: int) -> NDArray[np.uint8] | None:
+        """The small picture of a row, (h, w, 3) uint8 RGB, upright; None where the catalog keeps none of it.
+
+        Raises:
+            InputError: there is no such row.
+            CatalogFormatError: the picture is damaged.
+        """
+        return self.snapshot().picture(row)
+
     def __len__(self) -> int:
         """Rows, without the removed ones."""
         return len(self.snapshot())
@@ -285,6 +314,7 @@ class Catalog:
             "segments": len(manifest.segments),
             "dimension": manifest.dimension,
             "dtype": manifest.dtype,
+            "pictures": snapshot.has_pictures,
             "bytes": sum(file.bytes for segment in manifest.segments for file in segment.files.values()),
             "fingerprint": manifest.fingerprint,
             "preprocessing_hash": manifest.preprocessing,

@@ -150,4 +150,6 @@ def _copy_live(segment: Segment, writer: SegmentWriter) -> None:
     rows = segment.live_rows()
     for start in range(0, len(rows), _COPY_ROWS):
         part = rows[start : start + _COPY_ROWS]
+        if segment.pictures is not None:
+            writer.add_pictures([segment.pictures.data(row) for row in part.tolist()])
         writer.add([segment.cards.text(row) for row in part.tolist()], segment.vectors[part])

@@ -79,6 +79,9 @@ def ingest_options(command: Command) -> Command:
     show_default=True,
     help="Of the stored vectors; float16 halves the file.",
 )
+@click.option(
+    "--pictures", is_flag=True, help="Keep small pictures, 13 KB each, for a second look at cards that look alike."
+)
 @ingest_options
 def build(
     *,
@@ -89,6 +92,7 @@ def build(
     near: float,
     overwrite: bool,
     dtype: Any,
+    pictures: bool,
     model: Path | None,
     backend: str,
     threads: int,
@@ -123,6 +127,7 @@ def build(
             near=near or None,
             progress=progress,
             on_skip=on_skip,
+            pictures=pictures,
         )
     _tell(catalog, made, report)
 

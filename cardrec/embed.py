@@ -101,6 +101,11 @@ class Embedder:
         return self._encoder.model.preprocessing_hash
 
     @property
+    def color(self) -> Color:
+        """What arrays hold."""
+        return self._color
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         return self._encoder.model.dimension

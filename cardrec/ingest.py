@@ -12,6 +12,8 @@ import numpy as np
 
 from cardrec.cards import check_card
 from cardrec.errors import CatalogError, InputError
+from cardrec.image import load
+from cardrec.pictures import shrunk
 from cardrec.search import unit_vectors
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from cardrec.importer import Item
     from cardrec.segment_writer import SegmentWriter
     from cardrec.snapshot import Snapshot
-    from cardrec.types import ImageLike
+    from cardrec.types import Color, ImageLike
 
 __all__ = [
     "BuildReport",
@@ -141,6 +143,7 @@ def write_items(
     on_duplicate: OnDuplicate,
     on_skip: OnSkip | None,
     progress: Progress | None,
+    pictures: bool = False,
 ) -> list[Skipped]:
     """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
 
@@ -152,12 +155,15 @@ def write_items(
     """
     ids = _Ids(writer, existing, on_duplicate)
     total = len(items) if isinstance(items, Sized) else None
+    color: Color = getattr(encoder, "color", "bgr")
     skipped: list[Skipped] = []
     done = 0
     for batch in _batches(items, ids):
         done += len(batch)
         kept, vectors = _encode_readable(encoder, batch, skipped, on_skip)
         if kept:
+            if pictures:
+                writer.add_pictures([shrunk(load(each.image, color=color)) for each in kept])
             writer.add([(each.card_id, each.text) for each in kept], vectors)
         ids.written()
         if progress is not None:

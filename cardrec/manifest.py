@@ -7,7 +7,7 @@
                "files": {"vectors.npy": {"bytes": 3072128, "sha256": "...", "edges": "..."}, ...}}]}
 
 `basis` is the length of the prefixes that the search prunes by, or null; the rotation lies in the first segment.
-Format 1 has neither `basis` nor `prefix` and is read as if both were null.
+Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ _FIRST_FORMAT = 1
 MANIFEST = "catalog.json"
 SEGMENT_FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite")
 PREFIX_FILE, BASIS_FILE = "prefix.npy", "basis.npy"
+PICTURES_FILE = "pictures.sqlite"
 SEGMENT_NAME = re.compile(r"[0-9]{8,16}")
 REMOVED_NAME = re.compile(r"removed-[0-9]{8,16}\.npy")
 DTYPES = ("float32", "float16")
 
 MAX_BYTES = 1 << 20  # 64 segments take about 100 KB
 MAX_CALIBRATION_BYTES = MAX_BYTES // 2
-MAX_SEGMENTS = 64  # four open files each, in three states while the catalog changes: below the usual limit of 1,024
+MAX_SEGMENTS = 64  # up to five open files each, in three states while the catalog changes: below the usual limit of 1,024
 MAX_ROWS = 2**31 - 1
 MAX_DIMENSION = 65_536
 _MAX_FILE_BYTES = 2**53
@@ -314,6 +315,8 @@ def _segment(value: Any, index: int, version: int, basis: int | None) -> Segment
     expected = {*SEGMENT_FILES} | ({removed} if removed else set()) | ({PREFIX_FILE} if prefix else set())
     if basis is not None and index == 0:
         expected.add(BASIS_FILE)
+    if isinstance(entry["files"], dict) and PICTURES_FILE in entry["files"]:
+        expected.add(PICTURES_FILE)
     files = _object(entry["files"], f"{where}.files", expected)
     return SegmentEntry(
         name=_text(entry["name"], f"{where}.name", SEGMENT_NAME),

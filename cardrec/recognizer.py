@@ -228,6 +228,11 @@ class Recognizer:
         return self._embedder.encode(images)
 
     @property
+    def color(self) -> Color:
+        """What arrays hold."""
+        return self._color
+
+    @property
     def fingerprint(self) -> str:
         """Names the embedding space; with `encode`, what `Catalog.build` asks of an encoder."""
         return self._encoder.model.fingerprint

@@ -13,7 +13,8 @@ from cardrec.cards import Cards
 from cardrec.errors import InputError
 from cardrec.files import checksums, edges, opened, require_folder, unsound
 from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, groups_shape, layout, npy_header, segments_folder
-from cardrec.manifest import BASIS_FILE, PREFIX_FILE, FileEntry, Manifest, SegmentEntry
+from cardrec.manifest import BASIS_FILE, PICTURES_FILE, PREFIX_FILE, FileEntry, Manifest, SegmentEntry
+from cardrec.pictures import Pictures
 from cardrec.pruning import Basis, Prefix, covers, orthonormal
 from cardrec.search import Arrays, FileRows, RowFile
 
@@ -50,6 +51,7 @@ class Segment:
         "entry",
         "errors",
         "folder",
+        "pictures",
         "prefix",
         "removed",
         "scales",
@@ -75,6 +77,7 @@ class Segment:
         self.removed = self._read_removed()
         self._check("cards.sqlite")
         self.cards = Cards(self.folder / "cards.sqlite", entry.rows)
+        self.pictures = self._open_pictures()
 
     def _check(self, name: str) -> None:
         with opened(self.folder / name) as descriptor:
@@ -167,6 +170,12 @@ class Segment:
             raise unsound(self.folder / self.entry.removed, "names rows that the segment does not have, or none")
         return bits[: self.entry.rows]
 
+    def _open_pictures(self) -> Pictures | None:
+        if PICTURES_FILE not in self.entry.files:
+            return None
+        self._check(PICTURES_FILE)
+        return Pictures(self.folder / PICTURES_FILE, self.entry.rows)
+
     def live_rows(self) -> NDArray[np.int64]:
         """The rows that are not removed, ascending."""
         if self.removed is None:
@@ -188,6 +197,8 @@ class Segment:
             for start in range(0, self.entry.rows, _CHECK_ROWS):
                 self._verify_rows(slice(start, min(start + _CHECK_ROWS, self.entry.rows)), basis)
         self.cards.verify(self.entry.rows)
+        if self.pictures is not None:
+            self.pictures.verify()
         return sum(entry.bytes for entry in self.entry.files.values())
 
     def _verify_rows(self, rows: slice, basis: Basis | None) -> None:

@@ -11,7 +11,16 @@ import numpy as np
 from cardrec.cards import CardsWriter
 from cardrec.files import checksums, sync_folder
 from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, layout, npy_header
-from cardrec.manifest import BASIS_FILE, PREFIX_FILE, SEGMENT_FILES, FileEntry, PrefixEntry, SegmentEntry
+from cardrec.manifest import (
+    BASIS_FILE,
+    PICTURES_FILE,
+    PREFIX_FILE,
+    SEGMENT_FILES,
+    FileEntry,
+    PrefixEntry,
+    SegmentEntry,
+)
+from cardrec.pictures import PicturesWriter
 from cardrec.pruning import MIN_ROWS, Basis, choose_basis, encode_prefix
 from cardrec.search import pack_rows, quantise
 
@@ -66,6 +75,7 @@ class SegmentWriter:
             name: _ArrayWriter(folder / name, kind) for name, (kind, _) in layout(0, dimension, dtype).items()
         }
         self._cards = CardsWriter(folder / "cards.sqlite")
+        self._pictures: PicturesWriter | None = None
 
     def __contains__(self, card_id: str) -> bool:
         return card_id in self._cards
@@ -79,6 +89,14 @@ class SegmentWriter:
             writer.add(column)
         self._cards.add(cards)
         self.rows += len(cards)
+
+    def add_pictures(self, pictures: Sequence[bytes | None]) -> None:
+        """Keep pictures (`cardrec.pictures.shrunk`) of the rows to come, one each; a segment without any has no file."""
+        if self._pictures is None:
+            if not any(pictures):
+                return
+            self._pictures = PicturesWriter(self.folder / PICTURES_FILE)
+        self._pictures.add(self.rows, pictures)
 
     def choose_basis(self) -> Basis | None:
         """The basis that suits the rows written so far, if one does."""
@@ -100,8 +118,13 @@ class SegmentWriter:
         for name, (_, shape) in layout(self.rows, self._dimension, self._dtype).items():
             self._arrays[name].finish(shape)
         self._cards.finish()
-        with (self.folder / "cards.sqlite").open("rb") as stream:
-            os.fsync(stream.fileno())
+        if self._pictures is not None:
+            self._pictures.finish()
+            names.append(PICTURES_FILE)
+        for name in names:
+            if name.endswith(".sqlite"):
+                with (self.folder / name).open("rb") as stream:
+                    os.fsync(stream.fileno())
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
         files = {name: _entry(self.folder / name) for name in names}
@@ -129,6 +152,8 @@ class SegmentWriter:
             with contextlib.suppress(OSError):  # a full disk, said already
                 array.close()
         self._cards.close()
+        if self._pictures is not None:
+            self._pictures.close()
 
     def __enter__(self) -> SegmentWriter:
         return self

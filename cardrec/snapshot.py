@@ -156,6 +156,16 @@ class Snapshot:
             return self.segments[0].cards.cards([self._locate(row)[1] for row in rows])
         return [self.card(row) for row in rows]
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether some of the rows have a picture."""
+        return any(segment.pictures is not None for segment in self.segments)
+
+    def picture(self, row: int) -> NDArray[np.uint8] | None:
+        """See `Catalog.picture`."""
+        segment, local = self._locate(row)
+        return None if segment.pictures is None else segment.pictures.picture(local)
+
     def find(self, card_id: str) -> list[tuple[int, NDArray[np.int64]]]:
         """The live rows of a card: (segment index, rows within it) of each segment that has some."""
         found = []
