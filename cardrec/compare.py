@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,13 @@ MAX_SHIFT = 0.3
 MAX_CORRELATION = 0.97
 """Of a cell, as the evidence counts it: no single cell decides."""
 SATURATED = 250
+"""Grey level from which a pixel of the frame tells nothing."""
+SETTLED = 1e-3
+"""Change of a homography, in half sides (0.04 pixels at `COARSE_SIDE`), after which further steps are of no use."""
 RIVAL = 0.25
 """Candidates whose evidence at the coarse side is so near the best's are compared again at the fine one."""
+
+_IDENTITY = np.eye(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,12 +105,14 @@ class Reference:
 
         The identity where the two can't be brought together.
         """
-        warp = np.eye(3)
+        warp = _IDENTITY
         for template, card, steps in zip(self._templates, pyramid, STEPS, strict=True):
             for _ in range(steps):
-                warp = template.step(card, warp)
-                if not np.abs(warp - np.eye(3)).max() <= MAX_SHIFT:
-                    return np.eye(3)
+                warp, change = template.step(card, warp)
+                if not np.abs(warp - _IDENTITY).max() <= MAX_SHIFT:  # NaN as well
+                    return _IDENTITY
+                if change < SETTLED:
+                    break
         return warp
 
 
@@ -121,12 +129,16 @@ class _Template:
         damped = hessian + (1e-4 * np.trace(hessian) + 1e-6) * np.eye(8, dtype=np.float32)
         self._solve = np.linalg.solve(damped, descent).astype(np.float32)
 
-    def step(self, card: Floats, warp: Matrix) -> Matrix:
-        """A better homography than ``warp``, by the errors under it."""
-        error = np.clip(_sampled(card, warp) - self.target, -MAX_ERROR, MAX_ERROR)
-        change = np.append(self._solve @ error.ravel(), 0.0).astype(np.float64).reshape(3, 3)
-        better: Matrix = warp @ np.linalg.inv(np.eye(3) + change)
-        return better / better[2, 2]
+    def step(self, card: Floats, warp: Matrix) -> tuple[Matrix, float]:
+        """A better homography than ``warp``, by the errors under it, and how much it differs."""
+        error = _sampled(card, warp)
+        np.subtract(error, self.target, out=error)
+        np.clip(error, -MAX_ERROR, MAX_ERROR, out=error)
+        change = _IDENTITY.copy()
+        entries = self._solve @ error.ravel()
+        change.ravel()[:8] += entries
+        better: Matrix = warp @ np.linalg.inv(change)
+        return better / better[2, 2], float(np.abs(entries).max())
 
 
 def side_for(height_px: float) -> int:
@@ -222,13 +234,18 @@ def _sampled(card: Floats, warp: Matrix) -> Floats:
     import cv2
 
     side = card.shape[0]
-    half = side / 2
-    to_pixels = np.array([[half, 0, half - 0.5], [0, half, half - 0.5], [0, 0, 1]])
-    from_pixels = np.array([[1 / half, 0, 0.5 / half - 1], [0, 1 / half, 0.5 / half - 1], [0, 0, 1]])
+    to_pixels, from_pixels = _pixel_frames(side)
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = to_pixels @ warp @ from_pixels
     found = cv2.warpPerspective(card, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.float32)
+
+
+@lru_cache
+def _pixel_frames(side: int) -> tuple[Matrix, Matrix]:
+    """From places of a square, -1..1, to its pixels' indices, and back."""
+    to_pixels = np.array([[side / 2, 0, side / 2 - 0.5], [0, side / 2, side / 2 - 0.5], [0, 0, 1]])
+    return to_pixels, np.linalg.inv(to_pixels)
 
 
 def _cell_means(values: Floats) -> Floats:

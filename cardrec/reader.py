@@ -18,6 +18,7 @@ from cardrec.errors import InputError
 from cardrec.image import Frame
 from cardrec.quads import side_lengths
 from cardrec.rectify import rectify
+from cardrec.second_look import CANDIDATES, SecondLook
 from cardrec.snapshot import Snapshot
 from cardrec.types import Card, Match, Timings
 
@@ -119,19 +120,20 @@ class Reader:
     encoder: Encoder
     catalog: Catalog
     calibration: Calibration
+    second_look: SecondLook | None = None
 
     def read(self, sightings: list[Sighting], request: Request, clock: Clock) -> list[tuple[int, Card]]:
         """Names each outline, in order, with the index of its frame.
 
         What is not surely recognised as it stands is read in its other ways as well, together; the reading that
-        resembles a catalog card most is kept.
+        resembles a catalog card most is kept; where a second look was taken, the one that it is surer of.
         """
         cards = self._read_as_they_are(sightings, request, clock)
         doubtful = [n for n, card in enumerate(cards) if not _is_sure(card)]
         ways = [(n, way) for n in doubtful for way in sightings[n].other_ways()]
         read = self._read_as_they_are([way for _, way in ways], request, clock)
         for (n, _), card in zip(ways, read, strict=True):
-            if _best_score(card) > _best_score(cards[n]):
+            if self._worth(card) > self._worth(cards[n]):
                 cards[n] = card
         return [(sighting.index, card) for sighting, card in zip(sightings, cards, strict=True)]
 
@@ -145,21 +147,21 @@ class Reader:
 
         def take(group: list[Sighting], vectors: Embeddings) -> None:
             with clock.stage("search"):
-                found = self._matches(vectors, request)
-                cards.extend(map(self._card, group, found, [request.top_k] * len(group)))
+                state = self.catalog.snapshot()  # rows keep their cards while another thread compacts
+                found = self._matches(state, vectors, request)
+                cards.extend(self._card(state, *each, request.top_k) for each in zip(group, found, strict=True))
 
         with clock.stage("encode"):
             encode_in_order(self.encoder, sightings, write, take)
         return cards
 
-    def _matches(self, vectors: Embeddings, request: Request) -> list[tuple[Match, ...]]:
+    def _matches(self, state: Snapshot, vectors: Embeddings, request: Request) -> list[tuple[Match, ...]]:
         """For each vector the best cards, one match per card_id, at least two where the catalog has them.
 
         Several views of one card take several rows, so more rows are asked for until the cards suffice.
         """
-        wanted = max(request.top_k, 2)
+        wanted = max(request.top_k, CANDIDATES if self._looks(state) else 2)
         rows_asked = wanted
-        state = self.catalog.snapshot()  # rows keep their cards while another thread compacts
         while True:
             rows, scores = state.search(vectors, rows_asked, where=request.where)
             found = [_distinct(state, *ranked) for ranked in zip(rows, scores, strict=True)]
@@ -167,9 +169,21 @@ class Reader:
                 return [matches[:wanted] for matches in found]
             rows_asked *= 4
 
-    def _card(self, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
+    def _card(self, state: Snapshot, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
         status, confidence = decide([match.score for match in matches], self.calibration)
+        sure = status == "match" and confidence >= SURE
+        if self.second_look is not None and self._looks(state) and not sure:
+            seen = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches)
+            matches, status, confidence = seen or (matches, status, confidence)
         return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
+
+    def _looks(self, state: Snapshot) -> bool:
+        """Whether a second look can be taken."""
+        return self.second_look is not None and state.has_pictures
+
+    def _worth(self, card: Card) -> float:
+        """What is compared between two readings of a card."""
+        return card.confidence if self._looks(self.catalog.snapshot()) else _best_score(card)
 
 
 def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[Match, ...]:

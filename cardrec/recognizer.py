@@ -23,6 +23,7 @@ from cardrec.flight import IN_FLIGHT, Drop, Identify, InFlight, Lease, Submissio
 from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
 from cardrec.reader import Clock, Reader, Request, Sighting, given_sightings
+from cardrec.second_look import SecondLook
 from cardrec.stream import AsyncStream, Stream
 from cardrec.types import Card, Color, ImageLike, Result
 
@@ -48,6 +49,8 @@ class Recognizer:
         detector: what finds the outlines; None is `OutlineDetector`.
         encoder: an open backend, such as a `HailoEncoder` with settings of one's own, instead of ``model``, ``backend``
             and ``threads``; it stays the caller's to close.
+        second_look: where the catalog keeps pictures, compare the candidates of a card that is not surely recognised
+            with the frame, pixel by pixel.
 
     Raises:
         CatalogMismatchError: the catalog was built with another model.
@@ -72,6 +75,7 @@ class Recognizer:
         color: Color = "bgr",
         detector: Detector | None = None,
         encoder: Encoder | None = None,
+        second_look: bool = True,
     ) -> None:
         check_color(color)
         self._request = Request(_positive("top_k", top_k), _positive("max_cards", max_cards), None)
@@ -86,8 +90,9 @@ class Recognizer:
             self._owns_encoder = encoder is None
             self._encoder = encoder or open_encoder(model, backend=backend, threads=threads)
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
+            looks = SecondLook() if second_look else None
             numbers = self._catalog.calibration or self._encoder.model.calibration
-            self._reader = Reader(self._encoder, self._catalog, Calibration.from_numbers(numbers))
+            self._reader = Reader(self._encoder, self._catalog, Calibration.from_numbers(numbers), looks)
             self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:
             self.close()

@@ -1,0 +1,138 @@
+"""The second look in a frame: fetches the candidates' pictures, compares, and says which it is and how surely.
+
+Two questions, two curves. Is the card one of the catalog's pictures? A logistic curve over the best candidate's likeness
+and its cosine says so. Is it this one of the candidates? Pixels of a cell are not independent, so the lead in evidence
+is scaled by a factor that was fitted to how often the leader is right. Confidence is the product of the two.
+
+What no look can tell: a printing that the catalog lacks resembles the one that it has.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.compare import Reference, compare, side_for
+from cardrec.quads import side_lengths
+from cardrec.rectify import MAX_SIDE, rectify
+
+if TYPE_CHECKING:
+    from cardrec.image import Frame
+    from cardrec.snapshot import Snapshot
+    from cardrec.types import Match, Status
+
+__all__ = ["CANDIDATES", "LookCalibration", "SecondLook"]
+
+CANDIDATES = 4
+"""Cards that are compared: two artworks in two languages."""
+KEPT = 96
+"""References that are kept ready, about 0.4 MB each: a video shows the same cards again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookCalibration:
+    """How a comparison becomes an answer; measured by `python -m training.evaluate_printing --fit`.
+
+    Attributes:
+        bias, likeness_weight, score_weight: logistic regression of 'it is one of these pictures' on the best
+            candidate's likeness and cosine.
+        lead_weight: logistic regression, without a bias, of 'it is the first of them' on the lead in evidence.
+        min_confidence: from which the best candidate is a match.
+        min_picture: chance that it is one of these pictures from which a card that is no match is ambiguous.
+    """
+
+    bias: float = -14.4
+    likeness_weight: float = 14.3
+    score_weight: float = 9.03
+    lead_weight: float = 149.0
+    min_confidence: float = 0.764
+    min_picture: float = 0.186
+
+
+class SecondLook:
+    """Compares cards with catalog pictures. Thread-safe."""
+
+    def __init__(self, calibration: LookCalibration | None = None) -> None:
+        self._calibration = calibration or LookCalibration()
+        self._references: OrderedDict[tuple[int, int], Reference | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def decide(
+        self, state: Snapshot, frame: Frame, corners_px: NDArray[np.float32], matches: Sequence[Match]
+    ) -> tuple[tuple[Match, ...], Status, float] | None:
+        """The matches in their new order, the status, and the probability that the first one is the card in the frame.
+
+        None where nothing can be compared: one of the first `CANDIDATES` has no picture, or there is no match at all.
+        """
+        candidates = list(matches[:CANDIDATES])
+        references = [self._reference(state, match.row) for match in candidates]
+        ready = [reference for reference in references if reference is not None]
+        if not candidates or len(ready) < len(candidates):
+            return None
+        found = compare(_crop(frame, corners_px), ready)
+        order = np.argsort(-found.evidence, kind="stable").tolist()
+        first, lead = order[0], _lead(found.evidence, order)
+        picture, confidence = self._chances(float(found.likeness[first]), candidates[first].score, lead)
+        ordered = (*(candidates[place] for place in order), *matches[CANDIDATES:])
+        return ordered, self._status(picture, confidence), confidence
+
+    def _chances(self, likeness: float, score: float, lead: float) -> tuple[float, float]:
+        """That it is one of these pictures; that it is the first of them."""
+        numbers = self._calibration
+        picture = _logistic(numbers.bias + numbers.likeness_weight * likeness + numbers.score_weight * score)
+        return picture, picture * _logistic(numbers.lead_weight * lead)
+
+    def _status(self, picture: float, confidence: float) -> Status:
+        if confidence >= self._calibration.min_confidence:
+            return "match"
+        return "ambiguous" if picture >= self._calibration.min_picture else "unknown"
+
+    def _reference(self, state: Snapshot, row: int) -> Reference | None:
+        """The row's picture, made ready; None where it has none."""
+        key = (state.manifest.generation, row)  # a compaction gives rows other numbers
+        with self._lock:
+            if key in self._references:
+                self._references.move_to_end(key)
+                return self._references[key]
+        picture = state.picture(row)
+        made = None if picture is None else Reference(_square(picture))
+        with self._lock:
+            self._references[key] = made
+            while len(self._references) > KEPT:
+                self._references.popitem(last=False)
+        return made
+
+
+def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey, stretched to a square as high as the picture."""
+    import cv2
+
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (len(grey), len(grey)), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _crop(frame: Frame, corners_px: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The card, straightened, of the size that its pixels allow."""
+    _, right, _, left = side_lengths(corners_px[None])[0]
+    side = min(side_for((right + left) / 2), MAX_SIDE)
+    crop = np.empty((1, side, side, 3), np.uint8)
+    rectify(frame, corners_px[None], crop)
+    found: NDArray[np.uint8] = crop[0]
+    return found
+
+
+def _lead(evidence: NDArray[np.float32], order: Sequence[int]) -> float:
+    """How far the first is ahead of the second; infinitely, where it is the only one."""
+    return float(evidence[order[0]] - evidence[order[1]]) if len(order) > 1 else math.inf
+
+
+def _logistic(x: float) -> float:
+    """1 / (1 + exp(-x)) without overflow."""
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
