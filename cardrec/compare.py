@@ -46,7 +46,7 @@ NEIGHBOURHOOD = 6
 NOISE = 4.0
 """Deviation in grey levels that is noise: a plain area stays plain."""
 MAX_ERROR = 1.0
-"""What a pixel's error counts at most in the registration, in deviations: glare and fingers don't drag the card away."""
+"""What a pixel's error counts at most in the registration, in deviations: glare and fingers don't drag a card away."""
 MAX_SHIFT = 0.3
 """Largest entry of a homography's departure from the identity, in half sides; beyond it the registration has failed."""
 MAX_CORRELATION = 0.97
@@ -172,7 +172,7 @@ def compare(crop: Bytes, references: Sequence[Reference]) -> Comparison:
     usable = _cell_means((_scaled(grey, COARSE_SIDE) < SATURATED).astype(np.float32)) > 0.5
     likeness = [_lower_quartile(each[usable]) for each in cells]
     evidence = np.array([_evidence(each) for each in cells], np.float32)
-    rivals = np.flatnonzero(evidence >= evidence.max(initial=0.0) - RIVAL)
+    rivals = np.flatnonzero(evidence >= evidence.max(initial=0.0) - RIVAL).tolist()
     side = grey.shape[0]
     if side > COARSE_SIDE and len(rivals) > 1:
         fine = _normalised(grey)

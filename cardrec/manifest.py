@@ -51,7 +51,9 @@ DTYPES = ("float32", "float16")
 
 MAX_BYTES = 1 << 20  # 64 segments take about 100 KB
 MAX_CALIBRATION_BYTES = MAX_BYTES // 2
-MAX_SEGMENTS = 64  # up to five open files each, in three states while the catalog changes: below the usual limit of 1,024
+MAX_SEGMENTS = (
+    64  # up to five open files each, in three states while the catalog changes: below the usual limit of 1,024
+)
 MAX_ROWS = 2**31 - 1
 MAX_DIMENSION = 65_536
 _MAX_FILE_BYTES = 2**53

@@ -1,8 +1,8 @@
 """The second look in a frame: fetches the candidates' pictures, compares, and says which it is and how surely.
 
-Two questions, two curves. Is the card one of the catalog's pictures? A logistic curve over the best candidate's likeness
-and its cosine says so. Is it this one of the candidates? Pixels of a cell are not independent, so the lead in evidence
-is scaled by a factor that was fitted to how often the leader is right. Confidence is the product of the two.
+Two questions, two curves. Is the card one of the catalog's pictures? A logistic curve over the best candidate's
+likeness and its cosine says so. Is it this one of the candidates? Pixels of a cell are not independent, so the lead in
+evidence is scaled by a factor that was fitted to how often the leader is right. Confidence is the product of the two.
 
 What no look can tell: a printing that the catalog lacks resembles the one that it has.
 """

@@ -91,7 +91,7 @@ class SegmentWriter:
         self.rows += len(cards)
 
     def add_pictures(self, pictures: Sequence[bytes | None]) -> None:
-        """Keep pictures (`cardrec.pictures.shrunk`) of the rows to come, one each; a segment without any has no file."""
+        """Keep pictures (`cardrec.pictures.shrunk`) of the rows to come, one each; without any there is no file."""
         if self._pictures is None:
             if not any(pictures):
                 return

@@ -64,9 +64,7 @@ def test_a_picture_is_like_itself_and_like_no_other(
 
 
 @pytest.mark.parametrize("name", ["language", "set"])
-def test_printings_that_share_their_art(
-    faces: dict[str, Picture], references: dict[str, Reference], name: str
-) -> None:
+def test_printings_that_share_their_art(faces: dict[str, Picture], references: dict[str, Reference], name: str) -> None:
     pair = [references["card"], references[name]]
     right = [
         compare(photo(faces[shown], seed), pair).evidence.argmax() == place
@@ -90,9 +88,7 @@ def test_equal_references_have_equal_evidence(faces: dict[str, Picture]) -> None
     assert found.likeness[0] == found.likeness[1]
 
 
-def test_known_cards_and_strangers_are_told_apart(
-    faces: dict[str, Picture], references: dict[str, Reference]
-) -> None:
+def test_known_cards_and_strangers_are_told_apart(faces: dict[str, Picture], references: dict[str, Reference]) -> None:
     known = [compare(photo(faces["card"], seed), [references["card"]]).likeness[0] for seed in range(8)]
     wrong = [references["other"], references["third"]]
     strangers = [compare(photo(faces["card"], seed), wrong).likeness.max() for seed in range(8)]
