@@ -27,7 +27,7 @@ MAX_HEIGHT_PX = 320
 """Longest side of a stored picture."""
 QUALITY = 75
 """Of WebP: 12,900 bytes for a picture of 229x320 in the mean (60: 11,000; 90: 22,000; 17 cards of Pokemon TCG
-Pocket, and as many of Redemption)."""
+Pocket; 40 of Redemption: 12,800)."""
 
 _MAX_BYTES = 1 << 20
 _TABLE = "CREATE TABLE pictures(row INTEGER PRIMARY KEY, webp BLOB NOT NULL)"

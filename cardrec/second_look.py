@@ -38,7 +38,7 @@ KEPT = 96
 
 @dataclass(frozen=True, slots=True)
 class LookCalibration:
-    """How a comparison becomes an answer; measured by `python -m training.evaluate_printing --fit`.
+    """How a comparison becomes an answer; fitted by `python -m training.calibrate_look --data DATA`.
 
     Attributes:
         bias, likeness_weight, score_weight: logistic regression of 'it is one of these pictures' on the best
@@ -54,6 +54,11 @@ class LookCalibration:
     lead_weight: float = 149.0
     min_confidence: float = 0.764
     min_picture: float = 0.186
+
+    def chances(self, likeness: float, score: float, lead: float) -> tuple[float, float]:
+        """That the card is one of these pictures, and that it is the first of them."""
+        picture = _logistic(self.bias + self.likeness_weight * likeness + self.score_weight * score)
+        return picture, picture * _logistic(self.lead_weight * lead)
 
 
 class SecondLook:
@@ -79,15 +84,9 @@ class SecondLook:
         found = compare(_crop(frame, corners_px), ready)
         order = np.argsort(-found.evidence, kind="stable").tolist()
         first, lead = order[0], _lead(found.evidence, order)
-        picture, confidence = self._chances(float(found.likeness[first]), candidates[first].score, lead)
+        picture, confidence = self._calibration.chances(float(found.likeness[first]), candidates[first].score, lead)
         ordered = (*(candidates[place] for place in order), *matches[CANDIDATES:])
         return ordered, self._status(picture, confidence), confidence
-
-    def _chances(self, likeness: float, score: float, lead: float) -> tuple[float, float]:
-        """That it is one of these pictures; that it is the first of them."""
-        numbers = self._calibration
-        picture = _logistic(numbers.bias + numbers.likeness_weight * likeness + numbers.score_weight * score)
-        return picture, picture * _logistic(numbers.lead_weight * lead)
 
     def _status(self, picture: float, confidence: float) -> Status:
         if confidence >= self._calibration.min_confidence:

@@ -165,7 +165,7 @@ def test_video_frames(paths: dict[str, Path], color: str) -> None:
 
 
 def test_confidence_grows_with_likeness_score_and_lead() -> None:
-    chances = SecondLook(LookCalibration())._chances
+    chances = LookCalibration().chances
     base = chances(0.5, 0.9, 0.01)[1]
     assert chances(0.6, 0.9, 0.01)[1] > base
     assert chances(0.5, 0.95, 0.01)[1] > base

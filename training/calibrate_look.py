@@ -1,0 +1,189 @@
+"""Fits the numbers of `cardrec.second_look.LookCalibration` and says how well they do on other cards.
+
+    python -m training.calibrate_look --data DATA
+
+Simulated photos of single cards, 70 to 450 pixels high, two of three hard, outlines off by 1 and 3 %. Each is compared
+with its best candidates in the catalog twice: as a card that is in it, and as a stranger, its artwork taken out in all
+languages. Fitted on the sets A1 and A1a of Pokemon TCG Pocket and on half of the Redemption faces that no encoder was
+trained on; reported on A2, A2a and the other half.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.compare import Reference, compare, side_for
+from cardrec.embed import Embedder, open_encoder
+from cardrec.second_look import CANDIDATES, LookCalibration
+from training.data import CardImage, held_out, load_sources
+from training.evaluate_printing import LANGUAGES, MEASURED, SOURCES, artwork
+from training.logistic import fit_logistic
+from training.methods import hash_vectors
+from training.queries import generator, thinned
+from training.retrieval import auroc, twins
+from training.simulate import Level, simulate_crop
+
+__all__ = ["Seen", "fit", "main"]
+
+Floats = NDArray[np.float32]
+
+SEED = 90
+HELD_OUT = 0.15
+"""Of Redemption, by the encoder's config."""
+FALSE_ACCEPTS, AMBIGUOUS_STRANGERS = 0.01, 0.1
+"""Shares of the strangers that may be a match, and that may be ambiguous or better; see `training/calibration.py`."""
+RIDGE = 1e-3
+LONGEST_LEAD = 0.3
+"""Leads beyond it are those over other artworks; they would only flatten the curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a second look saw.
+
+    Attributes:
+        likeness, score, lead: of the best candidate; see `cardrec.second_look`.
+        known: whether the card is in the catalog.
+        right: whether the best candidate shows its very printing.
+        possible: whether one of the candidates does.
+    """
+
+    likeness: float
+    score: float
+    lead: float
+    known: bool
+    right: bool
+    possible: bool
+
+
+class _Catalog:
+    """All pictures, their embeddings, and references as they are needed."""
+
+    def __init__(self, cards: Sequence[CardImage], vectors: Floats) -> None:
+        self._cards, self._vectors = cards, vectors
+        self._art = np.array([_art(card) for card in cards])
+        self._faces = np.array([card.face for card in cards])
+        self._references: dict[int, Reference] = {}
+
+    def looks(self, card: CardImage, crop: NDArray[np.uint8], vector: Floats, *, twin: bool) -> Iterator[Seen]:
+        """As a known card, and as a stranger, unless the catalog has a twin of it."""
+        similarity = self._vectors @ vector
+        yield self._look(card, crop, similarity, known=True)
+        if not twin:
+            yield self._look(card, crop, np.where(self._art == _art(card), -1.0, similarity), known=False)
+
+    def _look(self, card: CardImage, crop: NDArray[np.uint8], similarity: Floats, *, known: bool) -> Seen:
+        rows = np.argsort(-similarity, kind="stable")[:CANDIDATES]
+        found = compare(crop, [self._reference(row) for row in rows.tolist()])
+        first, second = np.argsort(-found.evidence, kind="stable")[:2]
+        right = self._faces[rows] == card.face
+        lead = float(found.evidence[first] - found.evidence[second])
+        score = float(similarity[rows[first]])
+        return Seen(float(found.likeness[first]), score, lead, known, bool(right[first]), bool(right.any()))
+
+    def _reference(self, row: int) -> Reference:
+        if row not in self._references:
+            square = cv2.resize(self._cards[row].pixels, (320, 320), interpolation=cv2.INTER_AREA)
+            self._references[row] = Reference(np.asarray(square, np.uint8))
+        return self._references[row]
+
+
+def _art(card: CardImage) -> str:
+    """A name for the artwork, the same in all languages."""
+    source = card.card_id.split("/", 1)[0]
+    return artwork(card) if source in LANGUAGES else card.face
+
+
+def photographed(cards: Sequence[CardImage], catalog: _Catalog, embedder: Embedder, twin: Sequence[bool]) -> list[Seen]:
+    """Two looks at one photo of each card."""
+    seen: list[Seen] = []
+    for number, (card, has_twin) in enumerate(zip(cards, twin, strict=True)):
+        height_px = float(np.exp(generator(SEED + 1, card).uniform(np.log(70), np.log(450))))
+        level: Level = "easy" if number % 3 == 2 else "hard"
+        small, crop = (
+            simulate_crop(
+                card.pixels,
+                rng=generator(SEED, card),
+                level=level,
+                corner_error=(0.01, 0.03)[number % 2],
+                size=size,
+                height_px=(height_px, height_px),
+            )
+            for size in (224, side_for(height_px))
+        )
+        seen += catalog.looks(card, crop, embedder.encode(small)[0], twin=has_twin)
+    return seen
+
+
+def fit(seen: Sequence[Seen]) -> LookCalibration:
+    """The two curves, and the thresholds that strangers rarely reach."""
+    usable = [each for each in seen if not each.known or each.possible]
+    design = np.array([(1.0, each.likeness, each.score) for each in usable])
+    picture = fit_logistic(design, np.array([each.known for each in usable]), ridge=RIDGE)
+    told = [each for each in usable if each.known]
+    leads = np.array([[min(each.lead, LONGEST_LEAD)] for each in told])
+    right = np.array([each.right for each in told])
+    # Neither candidate is favoured, so each pair is taken from both sides, without a bias.
+    lead = fit_logistic(np.concatenate([leads, -leads]), np.concatenate([right, ~right]), ridge=RIDGE)
+    curves = LookCalibration(*map(float, (*picture, *lead)))
+    chances = np.array([curves.chances(each.likeness, each.score, each.lead) for each in seen if not each.known])
+    low, high = np.quantile(chances[:, 0], 1 - AMBIGUOUS_STRANGERS), np.quantile(chances[:, 1], 1 - FALSE_ACCEPTS)
+    return LookCalibration(*map(float, (*picture, *lead, high, low)))
+
+
+def told(seen: Sequence[Seen], numbers: LookCalibration) -> str:
+    """How the numbers do, in one line."""
+    known = np.array([each.known for each in seen])
+    right = np.array([each.right for each in seen])
+    confidence = np.array([numbers.chances(each.likeness, each.score, each.lead)[1] for each in seen], np.float32)
+    score = np.array([each.score for each in seen], np.float32)
+    accepted = confidence >= numbers.min_confidence
+    areas = [auroc(each[known], each[~known]) for each in (confidence, score)]
+    return (
+        f"{known.sum()} known cards, {(~known).sum()} strangers: AUROC {areas[0]:.4f} (cosine alone {areas[1]:.4f}), "
+        f"printing first {right[known].mean():.1%}, accepted and right {(accepted & right)[known].mean():.1%}, "
+        f"accepted and wrong {(accepted & ~right)[known].mean():.1%}, "
+        f"strangers accepted {accepted[~known].mean():.1%}"
+    )
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with cards/")
+    parser.add_argument("--count", type=int, default=300, help="photos of each game in each half")
+    options = parser.parse_args(given)
+    cv2.setNumThreads(1)
+    cards = [card for source in load_sources(SOURCES, options.data) for card in source]
+    pocket = [card for card in cards if card.card_id.split("/", 1)[0] in LANGUAGES]
+    other = [card for card in cards if card.card_id.split("/", 1)[0] not in LANGUAGES and held_out(card.face, HELD_OUT)]
+    late = [card for card in pocket if card.card_id.split("/", 1)[1].startswith(MEASURED)]
+    early = [card for card in pocket if not card.card_id.split("/", 1)[1].startswith(MEASURED)]
+    halves = [
+        [*thinned(ours, options.count), *thinned(theirs, options.count)]
+        for ours, theirs in ((early, other[::2]), (late, other[1::2]))
+    ]
+    with Embedder(open_encoder(threads=1), color="rgb") as embedder:
+        pictures = [card.pixels for card in cards]
+        catalog = _Catalog(cards, embedder.encode(pictures))
+        place = {card.card_id: row for row, card in enumerate(cards)}
+        art = np.unique([_art(card) for card in cards], return_inverse=True)[1]
+        hashes = hash_vectors(pictures)
+        seen = []
+        for half in halves:
+            rows = np.array([place[card.card_id] for card in half])
+            seen.append(photographed(half, catalog, embedder, twins(hashes, art, rows).tolist()))
+    numbers = fit(seen[0])
+    print(numbers)
+    for name, half_seen in zip(("fitted on", "others"), seen, strict=True):
+        print(f"{name}: {told(half_seen, numbers)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
