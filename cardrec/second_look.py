@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     from cardrec.snapshot import Snapshot
     from cardrec.types import Match, Status
 
-__all__ = ["CANDIDATES", "LookCalibration", "SecondLook"]
+__all__ = ["CANDIDATES", "LookCalibration", "SecondLook", "near"]
 
 CANDIDATES = 4
 """Cards that are compared: two artworks in two languages."""
+NEAR = 0.05
+"""Cards whose cosine is further behind the best one's are not compared. The right one was at most 0.038 behind in 1,189
+simulated photos, two of three hard, 70 to 450 pixels high (those of `python -m training.calibrate_look`); this leaves
+1.8 candidates of a known card and 3.6 of a stranger."""
 KEPT = 96
 """References that are kept ready, about 0.4 MB each: a video shows the same cards again and again."""
 
@@ -74,9 +78,9 @@ class SecondLook:
     ) -> tuple[tuple[Match, ...], Status, float] | None:
         """The matches in their new order, the status, and the probability that the first one is the card in the frame.
 
-        None where nothing can be compared: one of the first `CANDIDATES` has no picture, or there is no match at all.
+        None where nothing can be compared: one of the candidates has no picture, or there is none.
         """
-        candidates = list(matches[:CANDIDATES])
+        candidates = matches[: near([match.score for match in matches])]
         references = [self._reference(state, match.row) for match in candidates]
         ready = [reference for reference in references if reference is not None]
         if not candidates or len(ready) < len(candidates):
@@ -85,7 +89,7 @@ class SecondLook:
         order = np.argsort(-found.evidence, kind="stable").tolist()
         first, lead = order[0], _lead(found.evidence, order)
         picture, confidence = self._calibration.chances(float(found.likeness[first]), candidates[first].score, lead)
-        ordered = (*(candidates[place] for place in order), *matches[CANDIDATES:])
+        ordered = (*(candidates[place] for place in order), *matches[len(order) :])
         return ordered, self._status(picture, confidence), confidence
 
     def _status(self, picture: float, confidence: float) -> Status:
@@ -107,6 +111,11 @@ class SecondLook:
             while len(self._references) > KEPT:
                 self._references.popitem(last=False)
         return made
+
+
+def near(scores: Sequence[float]) -> int:
+    """How many of the best cards are compared; their cosines are in descending order."""
+    return sum(score >= scores[0] - NEAR for score in scores[:CANDIDATES])
 
 
 def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cardrec.compare import Reference, compare, side_for
 from cardrec.embed import Embedder, open_encoder
-from cardrec.second_look import CANDIDATES, LookCalibration
+from cardrec.second_look import CANDIDATES, LookCalibration, near
 from training.data import CardImage, held_out, load_sources
 from training.evaluate_printing import LANGUAGES, MEASURED, SOURCES, artwork
 from training.logistic import fit_logistic
@@ -81,10 +81,12 @@ class _Catalog:
 
     def _look(self, card: CardImage, crop: NDArray[np.uint8], similarity: Floats, *, known: bool) -> Seen:
         rows = np.argsort(-similarity, kind="stable")[:CANDIDATES]
+        rows = rows[: near(similarity[rows].tolist())]
         found = compare(crop, [self._reference(row) for row in rows.tolist()])
-        first, second = np.argsort(-found.evidence, kind="stable")[:2]
+        first = int(found.evidence.argmax())
+        others = np.delete(found.evidence, first)
         right = self._faces[rows] == card.face
-        lead = float(found.evidence[first] - found.evidence[second])
+        lead = float(found.evidence[first] - others.max(initial=-np.inf))
         score = float(similarity[rows[first]])
         return Seen(float(found.likeness[first]), score, lead, known, bool(right[first]), bool(right.any()))
 
