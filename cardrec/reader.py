@@ -1,4 +1,4 @@
-"""From outlines to cards: rectify, encode, search, decide; and which way up a card lies."""
+"""From outlines to cards: rectify, encode, search, decide, perhaps look again; and which way up a card lies."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from cardrec.quads import side_lengths
 from cardrec.rectify import rectify
 from cardrec.second_look import CANDIDATES, SecondLook
 from cardrec.snapshot import Snapshot
-from cardrec.types import Card, Match, Timings
+from cardrec.types import Card, Match, Status, Timings
 
 __all__ = ["Clock", "Reader", "Request", "Sighting", "given_sightings"]
 
 SURE = 0.98
-"""Confidence of a match from which the card is not read the other way up as well, which doubles the encoder's work."""
+"""Confidence of a match from which no second look is taken, and the card is not read the other way up as well, which
+doubles the encoder's work."""
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class Reader:
         resembles a catalog card most is kept; where a second look was taken, the one that it is surer of.
         """
         cards = self._read_as_they_are(sightings, request, clock)
-        doubtful = [n for n, card in enumerate(cards) if not _is_sure(card)]
+        doubtful = [n for n, card in enumerate(cards) if not _is_sure(card.status, card.confidence)]
         ways = [(n, way) for n in doubtful for way in sightings[n].other_ways()]
         read = self._read_as_they_are([way for _, way in ways], request, clock)
         for (n, _), card in zip(ways, read, strict=True):
@@ -170,11 +171,10 @@ class Reader:
             rows_asked *= 4
 
     def _card(self, state: Snapshot, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
-        status, confidence = decide([match.score for match in matches], self.calibration)
-        sure = status == "match" and confidence >= SURE
-        if self.second_look is not None and self._looks(state) and not sure:
-            seen = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches)
-            matches, status, confidence = seen or (matches, status, confidence)
+        found = (matches, *decide([match.score for match in matches], self.calibration))
+        if self.second_look is not None and state.has_pictures and not _is_sure(*found[1:]):
+            found = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or found
+        matches, status, confidence = found
         return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
 
     def _looks(self, state: Snapshot) -> bool:
@@ -194,8 +194,8 @@ def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float
     return tuple(best.values())
 
 
-def _is_sure(card: Card) -> bool:
-    return card.status == "match" and card.confidence >= SURE
+def _is_sure(status: Status, confidence: float) -> bool:
+    return status == "match" and confidence >= SURE
 
 
 def _best_score(card: Card) -> float:

@@ -49,7 +49,8 @@ class Card:
     Attributes:
         corners_px: (4, 2) float32, x and y in frame pixels: the card's own top left, top right, bottom right, bottom
         left. detection: how sure the outline is, 0..1.
-        matches: the best catalog cards, best first, one per card_id.
+        matches: the best catalog cards, best first, one per card_id. By their scores, unless a second look at the
+            catalog's pictures put them in another order.
         status: ``match``, ``ambiguous`` or ``unknown``.
         confidence: calibrated probability that the best match is right, 0..1.
     """
