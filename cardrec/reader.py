@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cardrec.catalog import Catalog
 from cardrec.decide import Calibration, decide
 from cardrec.detect import Detection
-from cardrec.encode import Embeddings, Encoder, encode_in_order
+from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import InputError
 from cardrec.image import Frame
 from cardrec.quads import side_lengths
@@ -146,7 +146,7 @@ class Reader:
         def take(group: list[Sighting], vectors: Embeddings) -> None:
             with clock.stage("search"):
                 found = self._matches(vectors, request)
-                cards.extend(map(self._card, group, found, [request.top_k] * len(group)))
+                cards.extend(map(self._card, group, found, unit(vectors), [request.top_k] * len(group)))
 
         with clock.stage("encode"):
             encode_in_order(self.encoder, sightings, write, take)
@@ -167,9 +167,9 @@ class Reader:
                 return [matches[:wanted] for matches in found]
             rows_asked *= 4
 
-    def _card(self, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
+    def _card(self, sighting: Sighting, matches: tuple[Match, ...], embedding: NDArray[np.float32], top_k: int) -> Card:
         status, confidence = decide([match.score for match in matches], self.calibration)
-        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
+        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, embedding)
 
 
 def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[Match, ...]:

@@ -1,0 +1,147 @@
+"""One card's way through the frames: where it is, how it looks, and what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardrec.associate import centre, likeness, nearness, novelty
+from cardrec.evidence import STANDING, Evidence
+from cardrec.types import Card, Match
+
+__all__ = ["Path"]
+
+DECLARED = 0.98
+"""Probability from which an identity is declared."""
+
+CHANGED = 0.995
+"""Probability from which another one is declared instead: 200 to 1 against the first."""
+
+SAME = 0.9
+"""Cosine of two frames of one card, at least; a lower one and another name are another card."""
+
+REFOUND = 0.95
+"""Cosine from which a card that turns up is one that was unseen, by its look alone."""
+
+EXTRAPOLATED_S = 0.3
+"""How long a card that was moving is expected farther on: a hand's way is no straight line for longer."""
+
+STEADY = 0.5  # weight of the newest step in a card's velocity: outlines jitter by a pixel
+
+
+class Path:
+    """A card that is followed, from its first frame on.
+
+    Attributes:
+        id: of its track; 0 while it does not count.
+        best: the reading of the frame that tells most of it.
+        corners_px: (4, 2) where it was seen last.
+        frames: in which it was seen.
+        missed: frames since then in which it was not.
+        first_s, last_s: when it was seen.
+        match: the declared identity.
+    """
+
+    def __init__(self, card: Card, time_s: float) -> None:
+        self.id = 0
+        self.best = card
+        self.corners_px = card.corners_px
+        self.frames = 1
+        self.missed = 0
+        self.first_s = self.last_s = time_s
+        self.match: Match | None = None
+        self._looks = card.embedding
+        self._velocity = np.zeros(2)  # of the centre, pixels in a second
+        self._evidence = Evidence()
+        self._evidence.add(card, 1.0)
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the declared identity, else of the likeliest answer."""
+        return self._evidence.probability(self.match.card_id) if self.match else self._evidence.best()[1]
+
+    def missed_s(self, now_s: float) -> float:
+        """Seconds since it was seen."""
+        return now_s - self.last_s
+
+    def fit(self, card: Card, now_s: float) -> float | None:
+        """How well a card fits in place and look; None where it is not this one."""
+        near = nearness(self._expected(now_s), card.corners_px)
+        if near is None or self._is_another(card):
+            return None
+        return near + (self._likeness(card) or 0.0)
+
+    def take(self, card: Card, now_s: float) -> None:
+        """Takes the card's next frame in."""
+        self._evidence.add(card, novelty(self.corners_px, card.corners_px, STANDING))
+        if now_s > self.last_s:
+            step = (centre(card.corners_px) - centre(self.corners_px)) / (now_s - self.last_s)
+            self._velocity = (1 - STEADY) * self._velocity + STEADY * step
+        self.corners_px, self._looks = card.corners_px, card.embedding
+        self.frames += 1
+        self.last_s = now_s
+        if self._tells_more(card):
+            self.best = card
+
+    def decide(self) -> bool:
+        """Declares an identity where the evidence suffices, and says whether it has just done so."""
+        match, probability = self._evidence.best()
+        if match is None or (self.match is not None and match.card_id == self.match.card_id):
+            return False
+        if probability < (DECLARED if self.match is None else CHANGED):
+            return False
+        self.match = match
+        return True
+
+    def resembles(self, old: Path) -> float | None:
+        """Cosine to a path that was last seen before this one began; None where they can't be one card."""
+        if old.last_s >= self.first_s or old.is_other_than(self):
+            return None
+        alike = max(old.alike(self._looks), old.alike(self.best.embedding))
+        return alike if alike >= REFOUND else None
+
+    def resume(self, old: Path) -> None:
+        """Goes on as the path of the same card from before it was out of sight."""
+        self._evidence, newer = old._evidence, self._evidence  # noqa: SLF001 - of this class
+        self._evidence.merge(newer)
+        self.id, self.match, self.first_s = old.id, old.match, old.first_s
+        self.frames += old.frames
+        if old._tells_more(self.best) is False:  # noqa: SLF001
+            self.best = old.best
+
+    def is_other_than(self, other: Path) -> bool:
+        """Whether another path surely has another name."""
+        match, probability = other._evidence.best()  # noqa: SLF001 - of this class
+        return bool(self.match and match and match.card_id != self.match.card_id and probability > DECLARED)
+
+    def alike(self, look: NDArray[np.float32] | None) -> float:
+        """The better cosine of a look to the last and to the best frame; -1 where none is known."""
+        known = [likeness(mine, look) for mine in (self._looks, self.best.embedding)]
+        return max((each for each in known if each is not None), default=-1.0)
+
+    def _expected(self, now_s: float) -> list[NDArray[np.float32]]:
+        """Where it may be: where it was, and where it was going."""
+        elapsed = now_s - self.last_s
+        if elapsed > EXTRAPOLATED_S or not self._velocity.any():
+            return [self.corners_px]
+        return [self.corners_px, (self.corners_px + self._velocity * elapsed).astype(np.float32)]
+
+    def _likeness(self, card: Card) -> float | None:
+        return self.alike(card.embedding) if card.embedding is not None else None
+
+    def _is_another(self, card: Card) -> bool:
+        """Whether a frame surely shows another card than the one that this path is."""
+        if self.match is None or card.match is None or card.match.card_id == self.match.card_id:
+            return False
+        like = self._likeness(card)
+        return like is not None and like < SAME
+
+    def _tells_more(self, card: Card) -> bool:
+        """Whether a frame is better than the best so far: the right name before the higher confidence."""
+        wanted = self.match or self._evidence.best()[0]
+        return _worth(card, wanted) > _worth(self.best, wanted)
+
+
+def _worth(card: Card, wanted: Match | None) -> tuple[bool, float, float]:
+    named = bool(wanted and card.matches and card.matches[0].card_id == wanted.card_id)
+    return named, card.confidence, card.detection
