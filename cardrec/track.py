@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cardrec.associate import pair
 from cardrec.errors import InputError
-from cardrec.path import Path
+from cardrec.trail import Trail
 from cardrec.types import Card, Match, Result
 
 __all__ = ["PATIENCE_S", "Event", "EventKind", "Track", "Tracker"]
@@ -35,6 +35,9 @@ PATIENCE_S = 2.0
 
 CONFIRMED = 3
 """Frames from which a track counts: outlines of hands and shadows seldom last for more than two."""
+
+DOUBT_S = 1.0
+"""How long a card without an identity may be one that is out of sight, and blurred now because it was moved."""
 
 MISSED = 3
 """Frames in a row after which a track that does not count yet is forgotten."""
@@ -122,7 +125,7 @@ class Tracker:
         if not (isinstance(patience_s, (int, float)) and 0 < patience_s < math.inf):
             raise InputError(f"patience_s={patience_s!r}; expected seconds above 0, such as {PATIENCE_S:.0f}")
         self._patience_s = float(patience_s)
-        self._paths: list[Path] = []
+        self._trails: list[Trail] = []
         self._count = 0
         self._index = -1
         self._time_s = -math.inf
@@ -130,8 +133,8 @@ class Tracker:
     @property
     def tracks(self) -> list[Track]:
         """The cards that are there, in the order of their ids; those under a hand as well."""
-        paths = sorted((path for path in self._paths if path.id), key=lambda path: path.id)
-        return [_track(path) for path in paths]
+        trails = sorted((trail for trail in self._trails if trail.id), key=lambda trail: trail.id)
+        return [_track(trail) for trail in trails]
 
     def update(self, result: Result, time_s: float) -> list[Event]:
         """Takes a frame's result in.
@@ -147,11 +150,11 @@ class Tracker:
             InputError: the frame is not later than the one before.
         """
         self._advance(result.index, time_s)
-        events = self._part(lambda path: path.missed_s(time_s) > self._patience_s)
+        events = self._part(lambda trail: trail.missed_s(time_s) > self._patience_s)
         seen = self._follow(result.cards)
-        self._paths = [path for path in self._paths if path.id or path.missed < MISSED]
-        for path in seen:
-            events += self._judge(path)
+        self._trails = [trail for trail in self._trails if trail.id or trail.missed < MISSED]
+        for trail in seen:
+            events += self._judge(trail)
         return events
 
     def finish(self) -> list[Event]:
@@ -166,61 +169,71 @@ class Tracker:
             )
         self._index, self._time_s = index, float(time_s)
 
-    def _follow(self, cards: tuple[Card, ...]) -> list[Path]:
-        """Gives each card to its path, or a new one; returns those that were seen."""
+    def _follow(self, cards: tuple[Card, ...]) -> list[Trail]:
+        """Gives each card to its trail, or a new one; returns those that were seen."""
 
         def score(row: int, column: int) -> float | None:
-            return self._paths[row].fit(cards[column], self._time_s)
+            return self._trails[row].fit(cards[column], self._time_s)
 
-        pairs = pair(len(self._paths), len(cards), score)
+        pairs = pair(len(self._trails), len(cards), score)
         for row, column in pairs:
-            self._paths[row].take(cards[column], self._time_s)
+            self._trails[row].take(cards[column], self._time_s)
         seen_rows, seen_columns = {row for row, _ in pairs}, {column for _, column in pairs}
-        for row, path in enumerate(self._paths):
-            path.missed = 0 if row in seen_rows else path.missed + 1
-        new = [Path(card, self._time_s) for column, card in enumerate(cards) if column not in seen_columns]
-        seen = [self._paths[row] for row in sorted(seen_rows)] + new
-        self._paths += new
+        for row, trail in enumerate(self._trails):
+            trail.missed = 0 if row in seen_rows else trail.missed + 1
+        new = [Trail(card, self._time_s) for column, card in enumerate(cards) if column not in seen_columns]
+        seen = [self._trails[row] for row in sorted(seen_rows)] + new
+        self._trails += new
         return seen
 
-    def _judge(self, path: Path) -> list[Event]:
-        """What a path's new frame changes."""
-        events = []
-        if not path.id and path.frames >= CONFIRMED:
-            old = self._returned(path)
+    def _judge(self, trail: Trail) -> list[Event]:
+        """What a trail's new frame changes."""
+        before = trail.match
+        declared = trail.frames >= CONFIRMED and trail.decide()
+        events: list[Event] = []
+        if not trail.id and trail.frames >= CONFIRMED:
+            old = self._returned(trail)
             if old is not None:
-                path.resume(old)
-                self._paths.remove(old)
-                return self._judge(path)
-            self._count += 1
-            path.id = self._count
-            events.append(self._event("appeared", path, path.first_s))
-        if path.id:
-            before = path.match
-            if path.decide():
-                events.append(self._event("changed" if before else "identified", path, path.first_s))
+                trail.resume(old)
+                self._trails.remove(old)
+                before, declared = old.match, trail.match is not None and old.match is None
+            elif self._is_new(trail):
+                self._count += 1
+                trail.id = self._count
+                events.append(self._event("appeared", trail, trail.first_s))
+                declared = trail.match is not None
+            else:
+                return []
+        if declared:
+            events.append(self._event("changed" if before else "identified", trail, trail.first_s))
         return events
 
-    def _returned(self, path: Path) -> Path | None:
-        """The card that a new path looks like, if that one was unseen since before it began; the likeliest one."""
-        found: tuple[float, Path] | None = None
-        for old in self._paths:
-            alike = path.resembles(old) if old.id and old.missed else None
+    def _is_new(self, trail: Trail) -> bool:
+        """Whether a trail is a card of its own: no other is out of sight, or it has had the time to be recognised."""
+        if trail.match is not None or trail.last_s - trail.first_s >= DOUBT_S:
+            return True
+        return not any(old.id and old.missed and trail.may_be(old) for old in self._trails)
+
+    def _returned(self, trail: Trail) -> Trail | None:
+        """The card that a new trail looks like, if that one was unseen since before it began; the likeliest one."""
+        found: tuple[float, Trail] | None = None
+        for old in self._trails:
+            alike = trail.resembles(old) if old.id and old.missed else None
             if alike is not None and (found is None or alike > found[0]):
                 found = alike, old
         return found[1] if found else None
 
-    def _part(self, gone: Callable[[Path], bool]) -> list[Event]:
-        """Forgets paths; of those that counted it is told."""
-        leaving = [path for path in self._paths if gone(path)]
-        self._paths = [path for path in self._paths if path not in leaving]
-        return [self._event("left", path, path.last_s) for path in leaving if path.id]
+    def _part(self, gone: Callable[[Trail], bool]) -> list[Event]:
+        """Forgets trails; of those that counted it is told."""
+        leaving = [trail for trail in self._trails if gone(trail)]
+        self._trails = [trail for trail in self._trails if trail not in leaving]
+        return [self._event("left", trail, trail.last_s) for trail in leaving if trail.id]
 
-    def _event(self, kind: EventKind, path: Path, since_s: float) -> Event:
-        return Event(kind, _track(path), self._time_s, self._index, self._time_s - since_s)
+    def _event(self, kind: EventKind, trail: Trail, since_s: float) -> Event:
+        return Event(kind, _track(trail), self._time_s, self._index, self._time_s - since_s)
 
 
-def _track(path: Path) -> Track:
+def _track(trail: Trail) -> Track:
     return Track(
-        path.id, path.best, path.corners_px, path.frames, path.first_s, path.last_s, path.match, path.confidence
+        trail.id, trail.best, trail.corners_px, trail.frames, trail.first_s, trail.last_s, trail.match, trail.confidence
     )

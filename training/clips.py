@@ -25,7 +25,7 @@ from training.simulate_camera import expose
 from training.simulate_levels import LEVELS, Look
 from training.simulate_objects import SKINS_BGR, Capsule, paint_capsule
 from training.simulate_paint import Finish, paint_card
-from training.simulate_scene import CARD_HEIGHT_MM, Camera, aim, card_size_mm, place
+from training.simulate_scene import CARD_HEIGHT_MM, Camera, Placement, aim, card_size_mm, place
 
 __all__ = ["Clip", "ClipFrame", "make_clip"]
 
@@ -98,11 +98,7 @@ class Clip:
             time_s = number / FRAMES_PER_SECOND
             offset = 0.7 * offset + rng.normal(0.0, 1.0, 2) * self.shake_px
             camera = _shifted(self.camera, offset)
-            canvas = cv2.warpAffine(
-                self.table, np.float32([[1, 0, offset[0]], [0, 1, offset[1]]]), self.size_wh,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )  # fmt: skip
-            canvas = np.asarray(canvas, np.uint8)
+            canvas = _moved(self.table, offset)
             self._paint_cards(canvas, camera, time_s, finish, light_mm)
             hands = [_capsule(hand, camera, time_s, skin) for hand in self.script.hands if hand.there(time_s)]
             for capsule in hands:
@@ -176,7 +172,15 @@ def make_clip(kind: str, pictures: Sequence[Picture], *, rng: np.random.Generato
     return Clip(kind, faces, int(rng.integers(2**31)), size_wh, pictures, script, camera, table, shake_px)
 
 
-def _placed(actor: Actor, picture: Picture, time_s: float):  # noqa: ANN202
+def _moved(table: Picture, offset_px: NDArray[np.float64]) -> Picture:
+    """A copy of the table's picture, shifted."""
+    matrix = np.asarray([(1, 0, offset_px[0]), (0, 1, offset_px[1])])
+    return np.asarray(
+        cv2.warpAffine(table, matrix, table.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8
+    )
+
+
+def _placed(actor: Actor, picture: Picture, time_s: float) -> Placement:
     x, y, turn = actor.at(time_s)
     return place(0, card_size_mm(picture), np.asarray([x, y]), turn)
 

@@ -1,10 +1,11 @@
-"""What tracking made of a clip whose truth is known: each physical card's identity, its tracks, and when it was decided."""
+"""What tracking made of a clip whose truth is known: each card's identity, its tracks, and when it was decided."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def score_clip(
             _tell(cards[owner[0][0]], event, log.first_seen[owner[0][0]])
     for number, card in enumerate(cards):
         ids = log.on_card[number]
-        card.switches += sum(a != b for a, b in zip(ids, ids[1:], strict=False))
+        card.switches += sum(a != b for a, b in pairwise(ids))
     return [card for number, card in enumerate(cards) if number in log.first_seen], nobody
 
 

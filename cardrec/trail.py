@@ -9,7 +9,7 @@ from cardrec.associate import centre, likeness, nearness, novelty
 from cardrec.evidence import STANDING, Evidence
 from cardrec.types import Card, Match
 
-__all__ = ["Path"]
+__all__ = ["Trail"]
 
 DECLARED = 0.98
 """Probability from which an identity is declared."""
@@ -18,7 +18,13 @@ CHANGED = 0.995
 """Probability from which another one is declared instead: 200 to 1 against the first."""
 
 SAME = 0.9
-"""Cosine of two frames of one card, at least; a lower one and another name are another card."""
+"""Cosine from which two frames surely show one card; two cards of one clip had 0.82 at most, 0.69 in 95 %."""
+
+ALIKE = 0.75
+"""Cosine from which a frame may show the card that was there: neighbouring frames of a card lie above it in 99 %."""
+
+PLACED = 1.6
+"""Nearness from which it may also look otherwise, half under a hand or in a reflection: it lies where it lay."""
 
 REFOUND = 0.95
 """Cosine from which a card that turns up is one that was unseen, by its look alone."""
@@ -29,7 +35,7 @@ EXTRAPOLATED_S = 0.3
 STEADY = 0.5  # weight of the newest step in a card's velocity: outlines jitter by a pixel
 
 
-class Path:
+class Trail:
     """A card that is followed, from its first frame on.
 
     Attributes:
@@ -39,6 +45,7 @@ class Path:
         frames: in which it was seen.
         missed: frames since then in which it was not.
         first_s, last_s: when it was seen.
+        sure_s: when it was seen last in a frame that looked like it.
         match: the declared identity.
     """
 
@@ -48,7 +55,7 @@ class Path:
         self.corners_px = card.corners_px
         self.frames = 1
         self.missed = 0
-        self.first_s = self.last_s = time_s
+        self.first_s = self.last_s = self.sure_s = time_s
         self.match: Match | None = None
         self._looks = card.embedding
         self._velocity = np.zeros(2)  # of the centre, pixels in a second
@@ -69,7 +76,10 @@ class Path:
         near = nearness(self._expected(now_s), card.corners_px)
         if near is None or self._is_another(card):
             return None
-        return near + (self._likeness(card) or 0.0)
+        alike = self.alike(card.embedding)
+        if card.embedding is not None and alike < ALIKE and near < PLACED:
+            return None
+        return near + alike
 
     def take(self, card: Card, now_s: float) -> None:
         """Takes the card's next frame in."""
@@ -80,6 +90,8 @@ class Path:
         self.corners_px, self._looks = card.corners_px, card.embedding
         self.frames += 1
         self.last_s = now_s
+        if self._is_sure(card):
+            self.sure_s = now_s
         if self._tells_more(card):
             self.best = card
 
@@ -93,26 +105,28 @@ class Path:
         self.match = match
         return True
 
-    def resembles(self, old: Path) -> float | None:
-        """Cosine to a path that was last seen before this one began; None where they can't be one card."""
-        if old.last_s >= self.first_s or old.is_other_than(self):
+    def may_be(self, old: Trail) -> bool:
+        """Whether another trail, out of sight, can be this card's: it was last surely seen before this one began."""
+        if old.sure_s >= self.first_s:
+            return False
+        return not (self.match and old.match and self.match.card_id != old.match.card_id)
+
+    def resembles(self, old: Trail) -> float | None:
+        """How much it looks like a trail that `may_be` its own; None: not enough to take them for one card."""
+        if not self.may_be(old):
             return None
+        if self.match and old.match:
+            return 1.0
         alike = max(old.alike(self._looks), old.alike(self.best.embedding))
         return alike if alike >= REFOUND else None
 
-    def resume(self, old: Path) -> None:
-        """Goes on as the path of the same card from before it was out of sight."""
-        self._evidence, newer = old._evidence, self._evidence  # noqa: SLF001 - of this class
-        self._evidence.merge(newer)
-        self.id, self.match, self.first_s = old.id, old.match, old.first_s
+    def resume(self, old: Trail) -> None:
+        """Goes on as the trail of the same card from before it was out of sight."""
+        self._evidence.merge(old._evidence)
+        self.id, self.match, self.first_s = old.id, old.match or self.match, old.first_s
         self.frames += old.frames
-        if old._tells_more(self.best) is False:  # noqa: SLF001
+        if self._tells_more(old.best):
             self.best = old.best
-
-    def is_other_than(self, other: Path) -> bool:
-        """Whether another path surely has another name."""
-        match, probability = other._evidence.best()  # noqa: SLF001 - of this class
-        return bool(self.match and match and match.card_id != self.match.card_id and probability > DECLARED)
 
     def alike(self, look: NDArray[np.float32] | None) -> float:
         """The better cosine of a look to the last and to the best frame; -1 where none is known."""
@@ -126,15 +140,17 @@ class Path:
             return [self.corners_px]
         return [self.corners_px, (self.corners_px + self._velocity * elapsed).astype(np.float32)]
 
-    def _likeness(self, card: Card) -> float | None:
-        return self.alike(card.embedding) if card.embedding is not None else None
+    def _is_sure(self, card: Card) -> bool:
+        """Whether a frame surely shows this card."""
+        named = self.match and card.match and card.match.card_id == self.match.card_id
+        return bool(named) or (likeness(self.best.embedding, card.embedding) or 0.0) >= SAME
 
     def _is_another(self, card: Card) -> bool:
-        """Whether a frame surely shows another card than the one that this path is."""
+        """Whether a frame surely shows another card than this one."""
         if self.match is None or card.match is None or card.match.card_id == self.match.card_id:
             return False
-        like = self._likeness(card)
-        return like is not None and like < SAME
+        alike = likeness(self.best.embedding, card.embedding)
+        return alike is not None and alike < SAME
 
     def _tells_more(self, card: Card) -> bool:
         """Whether a frame is better than the best so far: the right name before the higher confidence."""
