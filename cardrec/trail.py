@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,8 @@ ALIKE = 0.75
 """Cosine from which a frame may show the card that was there: neighbouring frames of a card lie above it in 99 %."""
 
 PLACED = 1.6
-"""Nearness from which it may also look otherwise, half under a hand or in a reflection: it lies where it lay."""
+"""Nearness from which it may also look otherwise, half under a hand or in a reflection, while it never was out of
+sight: it lies where it lay."""
 
 REFOUND = 0.95
 """Cosine from which a card that turns up is one that was unseen, by its look alone."""
@@ -33,6 +36,9 @@ EXTRAPOLATED_S = 0.3
 """How long a card that was moving is expected farther on: a hand's way is no straight line for longer."""
 
 STEADY = 0.5  # weight of the newest step in a card's velocity: outlines jitter by a pixel
+
+
+Look: TypeAlias = NDArray[np.float32] | None
 
 
 class Trail:
@@ -57,7 +63,8 @@ class Trail:
         self.missed = 0
         self.first_s = self.last_s = self.sure_s = time_s
         self.match: Match | None = None
-        self._looks = card.embedding
+        self._look = card.embedding
+        self._looks = card.embedding  # their sum: what it looks like in most frames, not in a blurred or covered one
         self._velocity = np.zeros(2)  # of the centre, pixels in a second
         self._evidence = Evidence()
         self._evidence.add(card, 1.0)
@@ -77,7 +84,7 @@ class Trail:
         if near is None or self._is_another(card):
             return None
         alike = self.alike(card.embedding)
-        if card.embedding is not None and alike < ALIKE and near < PLACED:
+        if card.embedding is not None and alike < ALIKE and (near < PLACED or self.missed):
             return None
         return near + alike
 
@@ -87,11 +94,12 @@ class Trail:
         if now_s > self.last_s:
             step = (centre(card.corners_px) - centre(self.corners_px)) / (now_s - self.last_s)
             self._velocity = (1 - STEADY) * self._velocity + STEADY * step
-        self.corners_px, self._looks = card.corners_px, card.embedding
-        self.frames += 1
-        self.last_s = now_s
         if self._is_sure(card):
             self.sure_s = now_s
+        self.corners_px, self._look = card.corners_px, card.embedding
+        self._looks = _sum(self._looks, card.embedding)
+        self.frames += 1
+        self.last_s = now_s
         if self._tells_more(card):
             self.best = card
 
@@ -117,20 +125,21 @@ class Trail:
             return None
         if self.match and old.match:
             return 1.0
-        alike = max(old.alike(self._looks), old.alike(self.best.embedding))
+        alike = max(old.alike(self._look), likeness(_unit(old._looks), _unit(self._looks)) or -1.0)
         return alike if alike >= REFOUND else None
 
     def resume(self, old: Trail) -> None:
         """Goes on as the trail of the same card from before it was out of sight."""
         self._evidence.merge(old._evidence)
+        self._looks = _sum(self._looks, old._looks)
         self.id, self.match, self.first_s = old.id, old.match or self.match, old.first_s
         self.frames += old.frames
         if self._tells_more(old.best):
             self.best = old.best
 
     def alike(self, look: NDArray[np.float32] | None) -> float:
-        """The better cosine of a look to the last and to the best frame; -1 where none is known."""
-        known = [likeness(mine, look) for mine in (self._looks, self.best.embedding)]
+        """The better cosine of a look to the last one and to all together; -1 where none is known."""
+        known = [likeness(mine, look) for mine in (self._look, _unit(self._looks))]
         return max((each for each in known if each is not None), default=-1.0)
 
     def _expected(self, now_s: float) -> list[NDArray[np.float32]]:
@@ -143,19 +152,27 @@ class Trail:
     def _is_sure(self, card: Card) -> bool:
         """Whether a frame surely shows this card."""
         named = self.match and card.match and card.match.card_id == self.match.card_id
-        return bool(named) or (likeness(self.best.embedding, card.embedding) or 0.0) >= SAME
+        return bool(named) or (likeness(_unit(self._looks), card.embedding) or 0.0) >= SAME
 
     def _is_another(self, card: Card) -> bool:
         """Whether a frame surely shows another card than this one."""
         if self.match is None or card.match is None or card.match.card_id == self.match.card_id:
             return False
-        alike = likeness(self.best.embedding, card.embedding)
+        alike = likeness(_unit(self._looks), card.embedding)
         return alike is not None and alike < SAME
 
     def _tells_more(self, card: Card) -> bool:
         """Whether a frame is better than the best so far: the right name before the higher confidence."""
         wanted = self.match or self._evidence.best()[0]
         return _worth(card, wanted) > _worth(self.best, wanted)
+
+
+def _sum(a: Look, b: Look) -> Look:
+    return b if a is None else a if b is None or a.shape != b.shape else a + b
+
+
+def _unit(look: Look) -> Look:
+    return None if look is None else look / max(float(np.linalg.norm(look)), 1e-6)
 
 
 def _worth(card: Card, wanted: Match | None) -> tuple[bool, float, float]:
