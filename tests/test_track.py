@@ -21,11 +21,7 @@ LONG = round(PATIENCE_S * RATE) + 2
 
 def test_a_card_appears_is_identified_and_leaves() -> None:
     events = follow([[]] * 4 + [[sighting("a", 300)]] * 10 + [[]] * LONG)
-    assert told(events) == [("appeared", 1, None), ("identified", 1, "a"), ("left", 1, "a")] or told(events) == [
-        ("appeared", 1, "a"),
-        ("identified", 1, "a"),
-        ("left", 1, "a"),
-    ]
+    assert told(events) == [("appeared", 1, "a"), ("identified", 1, "a"), ("left", 1, "a")]
     appeared, identified, left = events
     assert appeared.index == identified.index == 4 + CONFIRMED - 1
     assert identified.latency_s == pytest.approx((CONFIRMED - 1) / RATE)
@@ -50,14 +46,7 @@ def test_two_copies_side_by_side_stay_two() -> None:
     # The detector gives them in any order, and one is missing now and then.
     frames = [cards[:: 1 if n % 2 else -1] if n % 5 else cards[:1] for n, cards in enumerate(frames)]
     events = follow(frames)
-    assert [told([event])[0][:2] for event in events] == [
-        ("appeared", 2),
-        ("identified", 2),
-        ("appeared", 1),
-        ("identified", 1),
-        ("left", 1),
-        ("left", 2),
-    ] or sorted(told(events)[-2:]) == [("left", 1, "a"), ("left", 2, "a")]
+    assert sorted(told(events)[-2:]) == [("left", 1, "a"), ("left", 2, "a")]
     assert sum(event.kind == "appeared" for event in events) == 2
     places = {event.track.id: float(event.track.corners_px[:, 0].mean()) for event in events}
     assert sorted(places.values()) == [300, 405]
@@ -134,6 +123,20 @@ def test_a_card_swapped_under_a_hand_is_another_card() -> None:
     assert told(events)[-2:] == [("left", 1, "a"), ("left", 2, "b")]
     identified = next(event for event in events if event.track.id == 2 and event.kind == "identified")
     assert identified.index == 28 + CONFIRMED - 1
+
+
+def test_a_card_swapped_for_a_stranger_is_another_card() -> None:
+    stranger = sighting("s", 302, confidence=0.02, gap=0.004)
+    events = follow([[sighting("a", 300)]] * 20 + [[]] * 8 + [[stranger]] * (LONG + 10))
+    assert told(events)[-2:] == [("left", 1, "a"), ("left", 2, None)]
+
+
+def test_half_under_a_hand_a_card_stays_what_it_is() -> None:
+    covered = sighting("a", 304, confidence=0.02, gap=0.004, like="hand")
+    events = follow(
+        [[sighting("a", 300)]] * 20 + [[covered]] * 12 + [[]] * 4 + [[covered]] * 4 + [[sighting("a", 300)]] * 9
+    )
+    assert told(events)[1:] == [("identified", 1, "a"), ("left", 1, "a")]
 
 
 def test_a_wrong_first_answer_changes_when_the_evidence_does() -> None:

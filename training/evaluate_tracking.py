@@ -67,11 +67,13 @@ def observe(clip: Clip, recognizer: Recognizer) -> Iterator[Seen]:
             yield Seen(frame.time_s, result, frame.quads_px, frame.visible)
 
 
-def evaluate(cards: Cards, recognizer: Recognizer, count: int, *, seed: int) -> tuple[list[CardScore], int, int]:
+def evaluate(
+    cards: Cards, recognizer: Recognizer, count: int, *, seed: int, seconds: float = 0.0
+) -> tuple[list[CardScore], int, int]:
     """The score of each physical card, how many named tracks were on no card, and how many frames there were."""
     scores: list[CardScore] = []
     nobody = frames = 0
-    for number, (clip, names) in enumerate(film(cards, count, seed=seed)):
+    for number, (clip, names) in enumerate(film(cards, count, seed=seed, seconds=seconds)):
         found, ghosts = score_clip(clip.kind, names, observe(clip, recognizer), Tracker())
         scores += found
         nobody += ghosts
