@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.quads import areas, iou, moved
 
-__all__ = ["centre", "likeness", "nearness", "novelty", "pair", "size_px"]
+__all__ = ["Place", "likeness", "nearness", "novelty", "pair"]
 
 Quad = NDArray[np.float32]
 Vector = NDArray[np.float32]
@@ -44,26 +46,33 @@ def pair(rows: int, columns: int, score: Callable[[int, int], float | None]) -> 
     return pairs
 
 
-def centre(quad: Quad) -> NDArray[np.float64]:
-    """(2,) mean of the corners."""
-    return np.asarray(quad.mean(axis=0), np.float64)
+class Place(NamedTuple):
+    """Where an outline is: its corners (4, 2), their mean, and the root of its area, in pixels."""
+
+    quad: Quad
+    x: float
+    y: float
+    size: float
+
+    @classmethod
+    def of(cls, quad: Quad) -> Place:
+        """Of an outline."""
+        x, y = quad.mean(axis=0).tolist()
+        return cls(quad, x, y, math.sqrt(max(float(areas(quad[None])[0]), 1.0)))
+
+    def after(self, dx: float, dy: float) -> Place:
+        """The place moved on."""
+        return Place((self.quad + np.array((dx, dy))).astype(np.float32), self.x + dx, self.y + dy, self.size)
 
 
-def size_px(quad: Quad) -> float:
-    """The root of the area."""
-    return float(np.sqrt(max(float(areas(quad[None])[0]), 1.0)))
-
-
-def nearness(expected: Sequence[Quad], quad: Quad) -> float | None:
+def nearness(expected: Sequence[Place], place: Place) -> float | None:
     """How well an outline fits one of those expected: overlap plus closeness of centres, 0..2; None: not at all."""
     best: float | None = None
-    size = size_px(quad)
     for each in expected:
-        ratio = size_px(each) / size
-        apart = float(np.linalg.norm(centre(each) - centre(quad))) / size
-        if apart > REACH or not 1 / SIZES <= ratio * ratio <= SIZES:
+        apart = math.hypot(each.x - place.x, each.y - place.y) / place.size
+        if apart > REACH or not 1 / SIZES <= (each.size / place.size) ** 2 <= SIZES:
             continue
-        fit = iou(each, quad) + 1 - apart / REACH
+        fit = iou(each.quad, place.quad) + 1 - apart / REACH
         best = fit if best is None else max(best, fit)
     return best
 

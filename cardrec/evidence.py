@@ -31,7 +31,7 @@ LARGEST = 0.98
 
 MOST_AGAINST = 5.0
 """The most that a frame speaks for the unknown: cards of the catalog go unrecognised in 13 to 25 % of the photos of
-bad light, strangers in 98 %, which is a likelihood ratio of 4 to 8."""
+bad light, strangers in 98 %, which is a likelihood ratio of 4 to 7."""
 
 BEYOND = 0.005
 """Probability of a card that is not among a frame's matches, at most that of the last match."""

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.associate import pair
+from cardrec.associate import Place, pair
 from cardrec.errors import InputError
 from cardrec.trail import Trail
 from cardrec.types import Card, Match, Result
@@ -171,13 +171,16 @@ class Tracker:
 
     def _follow(self, cards: tuple[Card, ...]) -> list[Trail]:
         """Gives each card to its trail, or a new one; returns those that were seen."""
+        places = [Place.of(card.corners_px) for card in cards]
+        for trail in self._trails:
+            trail.expect(self._time_s)
 
         def score(row: int, column: int) -> float | None:
-            return self._trails[row].fit(cards[column], self._time_s)
+            return self._trails[row].fit(cards[column], places[column])
 
         pairs = pair(len(self._trails), len(cards), score)
         for row, column in pairs:
-            self._trails[row].take(cards[column], self._time_s)
+            self._trails[row].take(cards[column], places[column], self._time_s)
         seen_rows, seen_columns = {row for row, _ in pairs}, {column for _, column in pairs}
         for row, trail in enumerate(self._trails):
             trail.missed = 0 if row in seen_rows else trail.missed + 1

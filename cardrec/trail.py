@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.associate import centre, likeness, nearness, novelty
+from cardrec.associate import Place, likeness, nearness, novelty
 from cardrec.evidence import STANDING, Evidence
 from cardrec.types import Card, Match
 
@@ -47,7 +47,6 @@ class Trail:
     Attributes:
         id: of its track; 0 while it does not count.
         best: the reading of the frame that tells most of it.
-        corners_px: (4, 2) where it was seen last.
         frames: in which it was seen.
         missed: frames since then in which it was not.
         first_s, last_s: when it was seen.
@@ -58,16 +57,22 @@ class Trail:
     def __init__(self, card: Card, time_s: float) -> None:
         self.id = 0
         self.best = card
-        self.corners_px = card.corners_px
+        self._place = Place.of(card.corners_px)
+        self._expected = [self._place]
         self.frames = 1
         self.missed = 0
         self.first_s = self.last_s = self.sure_s = time_s
         self.match: Match | None = None
         self._look = card.embedding
         self._looks = card.embedding  # their sum: what it looks like in most frames, not in a blurred or covered one
-        self._velocity = np.zeros(2)  # of the centre, pixels in a second
+        self._velocity = (0.0, 0.0)  # of the centre, pixels in a second
         self._evidence = Evidence()
         self._evidence.add(card, 1.0)
+
+    @property
+    def corners_px(self) -> NDArray[np.float32]:
+        """(4, 2) where it was seen last."""
+        return self._place.quad
 
     @property
     def confidence(self) -> float:
@@ -78,9 +83,16 @@ class Trail:
         """Seconds since it was seen."""
         return now_s - self.last_s
 
-    def fit(self, card: Card, now_s: float) -> float | None:
+    def expect(self, now_s: float) -> None:
+        """Thinks of where it may be in a frame: where it was, and where it was going."""
+        elapsed = now_s - self.last_s
+        self._expected = [self._place]
+        if elapsed <= EXTRAPOLATED_S and any(self._velocity):
+            self._expected.append(self._place.after(self._velocity[0] * elapsed, self._velocity[1] * elapsed))
+
+    def fit(self, card: Card, place: Place) -> float | None:
         """How well a card fits in place and look; None where it is not this one."""
-        near = nearness(self._expected(now_s), card.corners_px)
+        near = nearness(self._expected, place)
         if near is None or self._is_another(card):
             return None
         alike = self.alike(card.embedding)
@@ -88,15 +100,19 @@ class Trail:
             return None
         return near + alike
 
-    def take(self, card: Card, now_s: float) -> None:
+    def take(self, card: Card, place: Place, now_s: float) -> None:
         """Takes the card's next frame in."""
         self._evidence.add(card, novelty(self.corners_px, card.corners_px, STANDING))
         if now_s > self.last_s:
-            step = (centre(card.corners_px) - centre(self.corners_px)) / (now_s - self.last_s)
-            self._velocity = (1 - STEADY) * self._velocity + STEADY * step
+            share = STEADY / (now_s - self.last_s)
+            vx, vy = self._velocity
+            self._velocity = (
+                (1 - STEADY) * vx + share * (place.x - self._place.x),
+                (1 - STEADY) * vy + share * (place.y - self._place.y),
+            )
         if self._is_sure(card):
             self.sure_s = now_s
-        self.corners_px, self._look = card.corners_px, card.embedding
+        self._place, self._look = place, card.embedding
         self._looks = _sum(self._looks, card.embedding)
         self.frames += 1
         self.last_s = now_s
@@ -141,13 +157,6 @@ class Trail:
         """The better cosine of a look to the last one and to all together; -1 where none is known."""
         known = [likeness(mine, look) for mine in (self._look, _unit(self._looks))]
         return max((each for each in known if each is not None), default=-1.0)
-
-    def _expected(self, now_s: float) -> list[NDArray[np.float32]]:
-        """Where it may be: where it was, and where it was going."""
-        elapsed = now_s - self.last_s
-        if elapsed > EXTRAPOLATED_S or not self._velocity.any():
-            return [self.corners_px]
-        return [self.corners_px, (self.corners_px + self._velocity * elapsed).astype(np.float32)]
 
     def _is_sure(self, card: Card) -> bool:
         """Whether a frame surely shows this card."""

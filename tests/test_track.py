@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sightings import RATE, follow, frame, sighting, told
 
-from cardrec.associate import nearness, novelty, pair
+from cardrec.associate import Place, nearness, novelty, pair
 from cardrec.errors import InputError
 from cardrec.evidence import STANDING, Evidence
 from cardrec.track import CONFIRMED, PATIENCE_S, Tracker
@@ -267,11 +267,14 @@ def test_novelty_grows_with_the_way_moved() -> None:
 
 
 def test_nearness_knows_place_and_size() -> None:
-    here = sighting("a", 300).corners_px
+    here, there = (Place.of(sighting("a", x).corners_px) for x in (300, 500))
+    large = Place.of(sighting("a", 300, size=2.0).corners_px)
+    assert here[1:] == pytest.approx((300, 200, np.sqrt(14_000)))
     assert nearness([here], here) == pytest.approx(2)
-    assert nearness([here], sighting("a", 500).corners_px) is None
-    assert nearness([here], sighting("a", 300, size=2.0).corners_px) is None
-    assert nearness([sighting("a", 500).corners_px, here], here) == pytest.approx(2)
+    assert nearness([here], there) is None
+    assert nearness([here], large) is None
+    assert nearness([there, here], here) == pytest.approx(2)
+    assert nearness([here.after(200, 0)], there) == pytest.approx(2)
 
 
 def test_pairs_take_the_best_first() -> None:
