@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from cardrec.samples import sample_photos
     from cardrec.sources import Source, open_source
     from cardrec.stream import AsyncStream, Stream
+    from cardrec.track import Event, Track, Tracker
+    from cardrec.tracking import Tracking
     from cardrec.types import Card, ImageLike, Match, Result, Timings
 
 __version__ = "0.1.0"
@@ -54,6 +56,7 @@ __all__ = [
     "DeviceTimeout",
     "DeviceUnavailable",
     "Embedder",
+    "Event",
     "HailoEncoder",
     "ImageLike",
     "InputError",
@@ -66,6 +69,9 @@ __all__ = [
     "Source",
     "Stream",
     "Timings",
+    "Track",
+    "Tracker",
+    "Tracking",
     "__version__",
     "annotate",
     "open_source",
@@ -81,6 +87,10 @@ _HOME = {
     "Embedder": "cardrec.embed",
     "Model": "cardrec.model",
     "Recognizer": "cardrec.recognizer",
+    "Event": "cardrec.track",
+    "Track": "cardrec.track",
+    "Tracker": "cardrec.track",
+    "Tracking": "cardrec.tracking",
     "Card": "cardrec.types",
     "ImageLike": "cardrec.types",
     "Match": "cardrec.types",

@@ -16,6 +16,7 @@ from cardrec.cli_bench import bench
 from cardrec.cli_identify import identify
 from cardrec.cli_index import index
 from cardrec.cli_options import ENVIRONMENT, USAGE, complain, require_subcommand
+from cardrec.cli_scan import scan
 from cardrec.cli_watch import watch
 from cardrec.errors import CardrecError, CatalogFormatError, CatalogMismatchError, DeviceError, ModelError
 from cardrec.labels import say_error
@@ -112,6 +113,7 @@ def app(context: click.Context, *, debug: bool) -> None:
     Examples:
       cardrec identify photo.jpg                          the card in a photo, against the bundled demo catalog
       cardrec watch 0                                     the cards that the first camera sees, live
+      cardrec scan table.mp4 --csv cards.csv              the cards that were filmed, each counted once
       cardrec index build my-cards/ my.cardrec            a catalog of your own, from a folder of card images
       cardrec identify photo.jpg --catalog my.cardrec     ... and a photo against it
       cardrec doctor                                      is this installation in order?
@@ -127,7 +129,7 @@ def app(context: click.Context, *, debug: bool) -> None:
     require_subcommand(context)
 
 
-for command in (identify, watch, index, bench, doctor, info):
+for command in (identify, watch, scan, index, bench, doctor, info):
     app.add_command(command)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "encoder_options",
     "json_option",
     "open_embedder",
+    "patience_option",
     "print_json",
     "recognition_options",
     "require_subcommand",
@@ -41,6 +42,15 @@ catalog_option = click.option(
     help="Catalog to search; the bundled demo by default.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout instead of a table.")
+
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a card may be unseen, under a hand for example, before it has left.",
+)
 
 
 def parse_where(_context: click.Context, _option: click.Parameter, pairs: Sequence[str]) -> dict[str, list[str]] | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,13 +17,15 @@ from cardrec.cli_options import (
     complain,
     encoder_options,
     json_option,
-    print_json,
+    patience_option,
     recognition_options,
 )
+from cardrec.cli_outputs import Output, open_output
 from cardrec.errors import DeviceUnavailable, InputError
 from cardrec.labels import say_error
 
 if TYPE_CHECKING:
+    from cardrec.track import Tracker
     from cardrec.watch import Pace, Seen
     from cardrec.window import Window
 
@@ -45,6 +46,7 @@ def parse_size(_context: click.Context, _option: click.Parameter, size: str | No
 @click.argument("source")
 @catalog_option
 @json_option
+@click.option("--frames-json", is_flag=True, help="JSON Lines of frames instead of events, each frame on its own.")
 @recognition_options
 @click.option("--size", callback=parse_size, metavar="WxH", help="Pixels to ask a camera for.  [default: 1280x720]")
 @click.option(
@@ -61,6 +63,7 @@ def parse_size(_context: click.Context, _option: click.Parameter, size: str | No
     show_default=True,
     help="Whether old frames give way to new ones; auto: a camera's do, a file's don't.",
 )
+@patience_option
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @click.option(
     "--window/--no-window",
@@ -75,12 +78,14 @@ def watch(
     source: str,
     catalog: Path | None,
     as_json: bool,
+    frames_json: bool,
     max_cards: int,
     top_k: int,
     where: dict[str, list[str]] | None,
     size: tuple[int, int] | None,
     in_flight: int,
     drop: Literal["auto", "never", "oldest"],
+    patience: float,
     frames: int | None,
     window: bool | None,
     model: Path | None,
@@ -96,18 +101,21 @@ def watch(
       cardrec watch 0
       cardrec watch picamera2 --catalog my.cardrec --max-cards 4
       cardrec watch /dev/video2 --size 1920x1080 --no-window
-      cardrec watch table.mp4 --json | jq -r '.cards[].matches[0].card_id'
+      cardrec watch table.mp4 --json | jq -r 'select(.event == "identified").track.card_id'
+      cardrec watch table.mp4 --frames-json | jq -r '.cards[].matches[0].card_id'
       cardrec watch table.mp4 --frames 100 --where set=A1
 
-    On a terminal a table shows the latest frame. Elsewhere there is a line for each card whenever what is seen
-    changes; with --json a line for each frame, with its number and its time in seconds. How many frames there were, how
-    fast, and how many were dropped, is said on stderr at the end.
+    Cards are followed from frame to frame, and named once, when their frames together are sure. On a terminal a table
+    shows the cards that are there. Elsewhere there is a line for each event: a card appeared, was identified, changed
+    (the first answer was wrong), left; with --json as JSON. --frames-json gives every frame as it was read on its own.
+    How many frames there were, how fast, and how many were dropped, is said on stderr at the end.
 
     Exit code 0: at least one card was identified; 1: none was; 2: wrong use, or a source that can't be opened; 3: the
     model, the catalog or the device is not in order, or the camera was unplugged.
     """  # noqa: D301 - \b tells click to leave the lines as they are
     from cardrec.recognizer import Recognizer
     from cardrec.sources import open_source
+    from cardrec.track import Tracker
     from cardrec.watch import Pace
     from cardrec.watch import watch as watching
 
@@ -137,8 +145,13 @@ def watch(
             drop=("oldest" if opened.live else "never") if drop == "auto" else drop,
             where=where,
         )
-        with _summary(pace, named), _output(opened.name, as_json=as_json) as show, closing(seen):
-            _show_all(seen, frames, show, picture, named)
+        tracker = Tracker(patience_s=patience)
+        with (
+            _summary(pace, named),
+            open_output(opened.name, as_json=as_json, frames_json=frames_json) as output,
+            closing(seen),
+        ):
+            _show_all(seen, frames, tracker, output, picture, named)
     if not named:
         context.exit(NOTHING_IDENTIFIED)
 
@@ -146,7 +159,8 @@ def watch(
 def _show_all(
     steps: Iterator[Seen | InputError],
     frames: int | None,
-    show: Callable[[Seen], None],
+    tracker: Tracker,
+    output: Output,
     picture: Window | None,
     named: set[str],
 ) -> None:
@@ -154,17 +168,20 @@ def _show_all(
     from cardrec.draw import annotate
 
     count = 0
-    for seen in steps:
-        if isinstance(seen, InputError):
-            complain(say_error(seen))
-            continue
-        named.update(card.match.card_id for card in seen.result.cards if card.match)
-        show(seen)
-        if picture is not None and seen.picture is not None and not picture.show(annotate(seen.picture, seen.result)):
-            return
-        count += 1
-        if count == frames:
-            return
+    try:
+        for seen in steps:
+            if isinstance(seen, InputError):
+                complain(say_error(seen))
+                continue
+            named.update(card.match.card_id for card in seen.result.cards if card.match)
+            output.show(seen, tracker.update(seen.result, seen.time_s), tracker.tracks)
+            if picture and seen.picture is not None and not picture.show(annotate(seen.picture, seen.result)):
+                return
+            count += 1
+            if count == frames:
+                return
+    finally:
+        output.tell(tracker.finish())
 
 
 @contextmanager
@@ -177,29 +194,6 @@ def _summary(pace: Pace, named: set[str]) -> Iterator[None]:
     finally:
         numbers = f"{pace.frames} frames, {pace.per_second:.1f} frames/s, {pace.dropped} dropped"
         complain(f"{numbers}, cards named: {len(named)}", "watched")
-
-
-@contextmanager
-def _output(name: str, *, as_json: bool) -> Iterator[Callable[[Seen], None]]:
-    """What shows a frame's result on stdout."""
-    from cardrec.report import live_table, seen_lines
-
-    def print_line(seen: Seen) -> None:
-        print_json({"source": name, "time_s": round(seen.time_s, 3), **seen.result.to_dict()})
-
-    before: list[object] = [None]
-
-    def print_changes(seen: Seen) -> None:
-        now = [(card.status, card.match and card.match.card_id) for card in seen.result.cards]
-        if now != before[0]:
-            click.echo("\n".join(seen_lines(seen)))
-        before[0] = now
-
-    if as_json or not sys.stdout.isatty():
-        yield print_line if as_json else print_changes
-        return
-    with live_table(name) as show:
-        yield show
 
 
 @contextmanager

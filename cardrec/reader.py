@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cardrec.catalog import Catalog
 from cardrec.decide import Calibration, decide
 from cardrec.detect import Detection
-from cardrec.encode import Embeddings, Encoder, encode_in_order
+from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import InputError
 from cardrec.image import Frame
 from cardrec.quads import side_lengths
@@ -150,7 +150,8 @@ class Reader:
             with clock.stage("search"):
                 state = self.catalog.snapshot()  # rows keep their cards while another thread compacts
                 found = self._matches(state, vectors, request)
-                cards.extend(self._card(state, *each, request.top_k) for each in zip(group, found, strict=True))
+                seen = zip(group, found, unit(vectors), strict=True)
+                cards.extend(self._card(state, *each, request.top_k) for each in seen)
 
         with clock.stage("encode"):
             encode_in_order(self.encoder, sightings, write, take)
@@ -170,12 +171,19 @@ class Reader:
                 return [matches[:wanted] for matches in found]
             rows_asked *= 4
 
-    def _card(self, state: Snapshot, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
+    def _card(
+        self,
+        state: Snapshot,
+        sighting: Sighting,
+        matches: tuple[Match, ...],
+        embedding: NDArray[np.float32],
+        top_k: int,
+    ) -> Card:
         found = (matches, *decide([match.score for match in matches], self.calibration))
         if self.second_look is not None and state.has_pictures and not _is_sure(*found[1:]):
             found = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or found
         matches, status, confidence = found
-        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
+        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, embedding)
 
     def _looks(self, state: Snapshot) -> bool:
         """Whether a second look can be taken."""

@@ -25,6 +25,8 @@ from cardrec.model import Model
 from cardrec.reader import Clock, Reader, Request, Sighting, given_sightings
 from cardrec.second_look import SecondLook
 from cardrec.stream import AsyncStream, Stream
+from cardrec.track import PATIENCE_S, Tracker
+from cardrec.tracking import FRAMES_PER_SECOND, Tracking
 from cardrec.types import Card, Color, ImageLike, Result
 
 __all__ = ["DEMO_CATALOG", "Recognizer"]
@@ -226,6 +228,47 @@ class Recognizer:
         stream = AsyncStream(self._identifier(request), frames, in_flight=in_flight, drop=drop)
         self._register(stream.in_flight)
         return stream
+
+    def track(
+        self,
+        frames: Iterable[ImageLike | Lease],
+        *,
+        in_flight: int = IN_FLIGHT,
+        drop: Drop = "never",
+        top_k: int | None = None,
+        max_cards: int | None = None,
+        where: Mapping[str, object] | None = None,
+        patience_s: float = PATIENCE_S,
+        frames_per_second: float = FRAMES_PER_SECOND,
+    ) -> Tracking:
+        """Follows cards through frames, and gives an event when one appears, is identified, or leaves.
+
+        Args:
+            frames: as `stream`; what `open_source` gives also says when each was taken.
+            in_flight: as `stream`.
+            drop: as `stream`.
+            top_k: as `identify`.
+            max_cards: as `identify`; as many as there may be at once, or cards will seem to come and go.
+            where: as `identify`.
+            patience_s: seconds that a card may be unseen, under a hand for example, before it has left.
+            frames_per_second: of frames that do not say when they were taken.
+
+        Returns:
+            An iterator of `cardrec.track.Event`s, which is a context manager as well.
+
+        Raises:
+            InputError: an argument can't be used.
+
+        Example:
+            >>> with open_source("table.mp4") as video, Recognizer(max_cards=8) as recognizer:
+            ...     for event in recognizer.track(video):
+            ...         print(event.time_s, event.kind, event.track.id, event.track.match)
+        """
+
+        def open_stream(timed: Iterable[ImageLike | Lease]) -> Stream:
+            return self.stream(timed, in_flight=in_flight, drop=drop, top_k=top_k, max_cards=max_cards, where=where)
+
+        return Tracking(open_stream, frames, Tracker(patience_s=patience_s), frames_per_second=frames_per_second)
 
     def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
         """Embeds pictures that show one whole card each: (n, dimension) float32 unit vectors; see `Embedder.encode`."""

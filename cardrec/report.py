@@ -7,16 +7,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cardrec.labels import answer, printable
+from cardrec.collection import COLUMNS
+from cardrec.labels import answer, printable, title
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
     from rich.table import Table
 
-    from cardrec.types import Card, Result
+    from cardrec.collection import Holding
+    from cardrec.track import Event, Track
+    from cardrec.types import Card, Result, Status
     from cardrec.watch import Seen
 
-__all__ = ["console", "facts_table", "live_table", "results_table", "seen_lines", "seen_table", "table"]
+__all__ = [
+    "LiveTable",
+    "console",
+    "event_line",
+    "facts_table",
+    "holdings_table",
+    "live_table",
+    "results_table",
+    "table",
+    "tracks_table",
+]
 
 _COLORS = {"match": "green", "ambiguous": "yellow", "unknown": "red"}
 _PIPED_WIDTH = 200
@@ -77,18 +90,19 @@ def _card_id(card: Card) -> str:
     return printable(card.matches[0].card_id) if card.status != "unknown" else ""
 
 
-def seen_table(name: str, seen: Seen) -> Group:
-    """A row for each card of a frame: status, name, card_id, score, confidence; below it the pace."""
+def tracks_table(name: str, seen: Seen, tracks: Sequence[Track]) -> Group:
+    """A row for each card that is there, by its track: status, name, card_id, confidence, since when; then the pace."""
     from rich.console import Group
     from rich.text import Text
 
-    made = table("card", "status", "name", "card_id", "score", "confidence", right=("card", "score", "confidence"))
-    for column, width in zip(made.columns, (4, 9, 32, 14, 5, 10), strict=True):
+    numbers = ("card", "confidence", "since")
+    made = table("card", "status", "name", "card_id", "confidence", "since", right=numbers)
+    for column, width in zip(made.columns, (4, 9, 32, 14, 10, 7), strict=True):
         column.min_width = width  # or the columns would dance from frame to frame
-    if not seen.result.cards:
+    if not tracks:
         made.add_row("-", "no card")
-    for number, card in enumerate(seen.result.cards, start=1):
-        made.add_row(str(number), *_cells(card))
+    for track in tracks:
+        made.add_row(str(track.id), *_track_cells(track), f"{track.first_s:.1f} s")
     pace = printable(
         f"{name}: {seen.time_s:.1f} s, frame {seen.result.index}, {seen.result.timings.total_ms:.1f} ms, "
         f"{seen.per_second:.1f} frames/s, {seen.dropped} dropped"
@@ -96,8 +110,39 @@ def seen_table(name: str, seen: Seen) -> Group:
     return Group(made, Text(pace, "dim"))
 
 
+def _track_cells(track: Track) -> tuple[Any, ...]:
+    """Status, name, card_id and confidence; without an identity the best frame's answer, which is no match yet."""
+    from rich.text import Text
+
+    if track.match is not None:
+        named = title(track.match), printable(track.match.card_id)
+        return Text("match", _COLORS["match"]), *named, f"{track.confidence:.0%}"
+    status: Status = "unknown" if track.card.status == "unknown" else "ambiguous"
+    return Text(status, _COLORS[status]), answer(track.card), "", ""
+
+
+class LiveTable:
+    """Shows the cards that are there on a terminal.
+
+    Args:
+        name: of the source.
+        put: takes what is to be shown.
+    """
+
+    def __init__(self, name: str, put: Callable[[RenderableType], None]) -> None:
+        self._name = name
+        self._put = put
+
+    def show(self, seen: Seen, _events: Sequence[Event], tracks: Sequence[Track]) -> None:
+        """The table of a frame."""
+        self._put(tracks_table(self._name, seen, tracks))
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Nothing: the last frame stays on the terminal."""
+
+
 @contextmanager
-def live_table(name: str) -> Iterator[Callable[[Seen], None]]:
+def live_table(name: str) -> Iterator[LiveTable]:
     """A table on the terminal that shows what it is given last; other output appears above it."""
     from rich.live import Live
 
@@ -108,22 +153,27 @@ def live_table(name: str) -> Iterator[Callable[[Seen], None]]:
         refresh_per_second=_REFRESHES,
         redirect_stderr=sys.stderr.isatty(),  # into a file it goes on going there
     ):
-
-        def show(seen: Seen) -> None:
-            latest[0] = seen_table(name, seen)
-
-        yield show
+        yield LiveTable(name, lambda shown: latest.__setitem__(0, shown))
 
 
-def seen_lines(seen: Seen) -> list[str]:
-    """A line for each card of a frame, with the frame's time."""
-    when = f"{seen.time_s:.2f} s"
-    if not seen.result.cards:
-        return [f"{when}  no card"]
-    return [
-        "  ".join(filter(None, (when, card.status, answer(card), _card_id(card), f"{card.confidence:.0%}")))
-        for card in seen.result.cards
-    ]
+def event_line(event: Event) -> str:
+    """An event for people: when, which card, what happened, and its name."""
+    track = event.track
+    parts = [f"{event.time_s:.2f} s", f"card {track.id}", event.kind]
+    if event.kind in {"identified", "changed"} and track.match is not None:
+        parts += [title(track.match), printable(track.match.card_id), f"{track.confidence:.0%}"]
+    elif event.kind == "left":
+        parts.append(title(track.match) if track.match else "not identified")
+    return "  ".join(parts)
+
+
+def holdings_table(holdings: Sequence[Holding]) -> Table:
+    """A row for each card of a collection."""
+    made = table(*COLUMNS, right=("count", "confidence", "first_s", "last_s"))
+    for holding in holdings:
+        row = holding.to_dict() | {"confidence": f"{holding.confidence:.0%}"}
+        made.add_row(*(printable(str(row[column])) for column in COLUMNS))
+    return made
 
 
 def facts_table(facts: Mapping[str, object]) -> Table:

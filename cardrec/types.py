@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 import numpy as np
@@ -53,6 +53,7 @@ class Card:
             catalog's pictures put them in another order.
         status: ``match``, ``ambiguous`` or ``unknown``.
         confidence: calibrated probability that the best match is right, 0..1.
+        embedding: (d,) float32 unit vector of what was read; None where a card was made without one.
     """
 
     corners_px: NDArray[np.float32]
@@ -60,6 +61,7 @@ class Card:
     matches: tuple[Match, ...]
     status: Status
     confidence: float
+    embedding: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def match(self) -> Match | None:

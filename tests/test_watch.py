@@ -25,6 +25,7 @@ from cardrec.cli_options import ENVIRONMENT, NOTHING_IDENTIFIED, USAGE
 from cardrec.errors import DeviceError, DeviceUnavailable
 from cardrec.sources import Source
 from cardrec.stream import Lease
+from cardrec.track import CONFIRMED
 from cardrec.watch import _KEPT_PICTURES, Pace, Recent
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def summary(result: Result) -> str:
     return last
 
 
-def test_json_has_a_line_for_each_frame(run: Run, video: Path, sample: Sample) -> None:
-    result = run("watch", video, "--json", "--top-k", 2)
+def test_frames_json_has_a_line_for_each_frame(run: Run, video: Path, sample: Sample) -> None:
+    result = run("watch", video, "--frames-json", "--top-k", 2)
     assert result.exit_code == 0, result.stderr
     seen = lines(result)
     assert [line["index"] for line in seen] == list(range(BLANK + NAMED))
@@ -181,25 +182,39 @@ def test_json_has_a_line_for_each_frame(run: Run, video: Path, sample: Sample) -
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_plain_lines_say_what_changes(run: Run, video: Path, sample: Sample) -> None:
+def test_plain_lines_say_what_happens(run: Run, video: Path, sample: Sample) -> None:
     result = run("watch", video)
     assert result.exit_code == 0, result.stderr
-    none, named = result.stdout.splitlines()
-    assert none == "0.00 s  no card"
-    assert named.startswith(f"0.{BLANK}0 s  match  ")
-    assert str(sample.card_ids[0]) in named
+    appeared, identified, left = result.stdout.splitlines()
+    decided = (BLANK + CONFIRMED - 1) / 10
+    assert appeared == f"{decided:.2f} s  card 1  appeared"
+    assert identified.startswith(f"{decided:.2f} s  card 1  identified  ")
+    assert str(sample.card_ids[0]) in identified
+    assert left.startswith(f"{(BLANK + NAMED - 1) / 10:.2f} s  card 1  left  ")
     assert "\x1b" not in result.stdout
 
 
+def test_json_has_a_line_for_each_event(run: Run, video: Path, sample: Sample) -> None:
+    result = run("watch", video, "--json")
+    assert result.exit_code == 0, result.stderr
+    events = lines(result)
+    assert [event["event"] for event in events] == ["appeared", "identified", "left"]
+    assert {event["source"] for event in events} == {str(video)}
+    assert [event["index"] for event in events] == [BLANK + CONFIRMED - 1] * 2 + [BLANK + NAMED - 1]
+    assert events[1]["latency_s"] == pytest.approx((CONFIRMED - 1) / 10)
+    assert events[1]["track"]["card_id"] == sample.card_ids[0]
+    assert events[2]["track"]["frames"] == NAMED
+
+
 def test_stops_after_some_frames(run: Run, video: Path) -> None:
-    result = run("watch", video, "--json", "--frames", 2)
+    result = run("watch", video, "--frames-json", "--frames", 2)
     assert result.exit_code == NOTHING_IDENTIFIED
     assert [line["index"] for line in lines(result)] == [0, 1]
     assert "watched: 2 frames, " in summary(result)
 
 
 def test_where_and_max_cards(run: Run, video: Path) -> None:
-    result = run("watch", video, "--json", "--where", "set=absent", "--max-cards", 3, "--in-flight", 1)
+    result = run("watch", video, "--frames-json", "--where", "set=absent", "--max-cards", 3, "--in-flight", 1)
     assert result.exit_code == NOTHING_IDENTIFIED
     assert {card["status"] for line in lines(result) for card in line["cards"]} == {"unknown"}
     assert "cards named: 0" in summary(result)
@@ -207,7 +222,7 @@ def test_where_and_max_cards(run: Run, video: Path) -> None:
 
 def test_in_a_catalog_of_ones_own(run: Run, photo_of_c3: Path, tiny_catalog: Path, tmp_path: Path) -> None:
     picture = np.asarray(cv2.imread(str(photo_of_c3)), np.uint8)
-    result = run("watch", write_video(tmp_path / "c3.avi", [picture] * 2), "--catalog", tiny_catalog)
+    result = run("watch", write_video(tmp_path / "c3.avi", [picture] * CONFIRMED), "--catalog", tiny_catalog)
     assert result.exit_code == 0, result.stderr
     assert "Card 3  c3  " in result.stdout
 
@@ -263,7 +278,7 @@ def test_a_camera_gives_and_gets_back_its_frames(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame]
 ) -> None:
     reader = plug(frames)
-    result = run("watch", "picamera2", "--json", "--drop", "never")
+    result = run("watch", "picamera2", "--frames-json", "--drop", "never")
     assert result.exit_code == 0, result.stderr
     assert [line["time_s"] for line in lines(result)] == [(index + 1) / 4 for index in range(len(frames))]
     assert {line["source"] for line in lines(result)} == {"fake camera"}
@@ -306,7 +321,7 @@ def test_results_keep_their_numbers_where_frames_are_dropped(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame], screen: FakeWindow
 ) -> None:
     reader = plug(frames * 6)
-    result = run("watch", "0", "--json", "--in-flight", 1)
+    result = run("watch", "0", "--frames-json", "--in-flight", 1)
     seen = lines(result)
     numbers = [line["index"] for line in seen]
     assert numbers == sorted(set(numbers))
@@ -338,7 +353,7 @@ def test_closing_the_window_ends_it(
 ) -> None:
     reader = plug(frames)
     screen.closes_after = BLANK + 1
-    result = run("watch", "0", "--json", "--drop", "never")
+    result = run("watch", "0", "--frames-json", "--drop", "never")
     assert result.exit_code == 0
     assert len(lines(result)) == BLANK + 1
     assert reader.given == reader.returned
@@ -363,7 +378,7 @@ def test_a_window_that_can_not_be_had(run: Run, video: Path, monkeypatch: pytest
 
 def test_a_camera_that_is_unplugged(run: Run, plug: Callable[..., FakeReader], frames: list[Frame]) -> None:
     reader = plug(frames, error=DeviceError("the camera is gone: was it unplugged?"))
-    result = run("watch", "0", "--json", "--drop", "never")
+    result = run("watch", "0", "--frames-json", "--drop", "never")
     assert result.exit_code == ENVIRONMENT
     assert len(lines(result)) == len(frames), "what came before is there"
     watched, error = result.stderr.splitlines()
@@ -376,7 +391,7 @@ def test_a_frame_that_can_not_be_used_is_reported_and_the_others_go_on(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame]
 ) -> None:
     plug([frames[0], frames[0].astype(np.float32), frames[-1]])
-    result = run("watch", "0", "--json", "--drop", "never")
+    result = run("watch", "0", "--frames-json", "--drop", "never")
     assert result.exit_code == 0
     assert [line["index"] for line in lines(result)] == [0, 2]
     assert [line["time_s"] for line in lines(result)] == [0.25, 0.75]
@@ -403,7 +418,7 @@ def test_control_c_ends_it(run: Run, plug: Callable[..., FakeReader], frames: li
 
 def test_control_c_in_a_process_of_its_own(tmp_path: Path, frames: list[Frame]) -> None:
     video = write_video(tmp_path / "long.avi", frames[-1:] * 400)
-    process = start("watch", video, "--json", "--threads", 1)
+    process = start("watch", video, "--frames-json", "--threads", 1)
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["index"] == 0
     process.send_signal(signal.SIGINT)

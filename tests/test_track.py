@@ -1,0 +1,283 @@
+"""Tracks: cards that cross, lie side by side, vanish for a while, are swapped or read wrongly."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from sightings import RATE, follow, frame, sighting, told
+
+from cardrec.associate import Place, nearness, novelty, pair
+from cardrec.errors import InputError
+from cardrec.evidence import STANDING, Evidence
+from cardrec.track import CONFIRMED, PATIENCE_S, Tracker
+from cardrec.types import Card
+
+LONG = round(PATIENCE_S * RATE) + 2
+"""Frames after which a card has left."""
+
+
+def test_a_card_appears_is_identified_and_leaves() -> None:
+    events = follow([[]] * 4 + [[sighting("a", 300)]] * 10 + [[]] * LONG)
+    assert told(events) == [("appeared", 1, "a"), ("identified", 1, "a"), ("left", 1, "a")]
+    appeared, identified, left = events
+    assert appeared.index == identified.index == 4 + CONFIRMED - 1
+    assert identified.latency_s == pytest.approx((CONFIRMED - 1) / RATE)
+    assert left.latency_s > PATIENCE_S
+    assert left.track.frames == 10
+    assert left.track.first_s == pytest.approx(4 / RATE)
+    assert left.track.last_s == pytest.approx(13 / RATE)
+    assert left.track.confidence > 0.98
+
+
+def test_events_as_json() -> None:
+    events = [event.to_dict() for event in follow([[sighting("a", 300)]] * 5)]
+    assert json.loads(json.dumps(events, allow_nan=False)) == events
+    assert [event["event"] for event in events] == ["appeared", "identified", "left"]
+    track = events[-1]["track"]
+    assert (track["id"], track["card_id"], track["meta"], track["frames"]) == (1, "a", {"name": "A"}, 5)
+    assert track["corners_px"][0] == [250.0, 130.0]
+
+
+def test_two_copies_side_by_side_stay_two() -> None:
+    frames = [[sighting("a", 300), sighting("a", 405)] for _ in range(20)]
+    # The detector gives them in any order, and one is missing now and then.
+    frames = [cards[:: 1 if n % 2 else -1] if n % 5 else cards[:1] for n, cards in enumerate(frames)]
+    events = follow(frames)
+    assert sorted(told(events)[-2:]) == [("left", 1, "a"), ("left", 2, "a")]
+    assert sum(event.kind == "appeared" for event in events) == 2
+    places = {event.track.id: float(event.track.corners_px[:, 0].mean()) for event in events}
+    assert sorted(places.values()) == [300, 405]
+
+
+def test_cards_that_cross_keep_their_identities() -> None:
+    frames = []
+    for n in range(41):
+        a, b = sighting("a", 200 + 15 * n), sighting("b", 800 - 15 * n, 215)
+        hidden = abs(a.corners_px[0, 0] - b.corners_px[0, 0]) < 60  # b goes below a
+        frames.append([a] if hidden else [a, b])
+    events = follow(frames)
+    assert sorted(told(events)[-2:], key=str) == [("left", 1, "a"), ("left", 2, "b")]
+    assert [event.kind for event in events].count("changed") == 0
+    ends = {event.track.id: float(event.track.corners_px[:, 0].mean()) for event in events[-2:]}
+    assert ends == {1: 800, 2: 200}
+
+
+def test_two_copies_that_cross_without_a_look_go_on_as_they_went() -> None:
+    """Identical cards without embeddings are told apart by where they were going."""
+
+    def bare(card: Card) -> Card:
+        return Card(card.corners_px, card.detection, card.matches, card.status, card.confidence)
+
+    frames = [[bare(sighting("a", 200 + 30 * n, 200)), bare(sighting("a", 800 - 30 * n, 260))] for n in range(21)]
+    events = follow(frames)
+    ends = {event.track.id: tuple(event.track.corners_px.mean(axis=0)) for event in events[-2:]}
+    assert ends == {1: (800, 200), 2: (200, 260)}
+
+
+def test_missed_frames_do_not_end_a_track() -> None:
+    frames = [[sighting("a", 300)] if n % 4 else [] for n in range(40)]
+    frames[20:30] = [[]] * 10  # under a hand
+    assert told(follow(frames))[1:] == [("identified", 1, "a"), ("left", 1, "a")]
+
+
+def test_a_card_that_was_covered_for_too_long_is_a_new_one() -> None:
+    events = follow([[sighting("a", 300)]] * 5 + [[]] * LONG + [[sighting("a", 300)]] * 5)
+    assert [(kind, number) for kind, number, _ in told(events)] == [
+        ("appeared", 1), ("identified", 1), ("left", 1), ("appeared", 2), ("identified", 2), ("left", 2),
+    ]  # fmt: skip
+    patient = follow([[sighting("a", 300)]] * 5 + [[]] * LONG + [[sighting("a", 300)]] * 5, Tracker(patience_s=10))
+    assert {event.track.id for event in patient} == {1}
+
+
+def test_a_card_that_jumped_is_known_by_its_look() -> None:
+    events = follow([[sighting("a", 200)]] * 6 + [[]] * 4 + [[sighting("a", 900, 500)]] * 6)
+    assert told(events)[1:] == [("identified", 1, "a"), ("left", 1, "a")]
+    assert events[-1].track.frames == 12
+    assert events[-1].track.corners_px[0, 0] == 850
+
+
+def test_a_second_copy_is_no_jump_while_the_first_is_there() -> None:
+    events = follow([[sighting("a", 200)]] * 6 + [[sighting("a", 200), sighting("a", 900)]] * 6)
+    assert {event.track.id for event in events} == {1, 2}
+
+
+def test_a_stranger_that_is_moved_fast_stays_one_card() -> None:
+    def stranger(x: float, like: str = "s") -> Card:
+        return sighting("s", x, confidence=0.02, gap=0.01, like=like)
+
+    blurred = [[stranger(300 + 120 * n, like=f"blur {n}")] for n in range(1, 4)]
+    events = follow([[stranger(300)]] * 6 + blurred + [[stranger(780)]] * 8)
+    assert told(events) == [("appeared", 1, None), ("left", 1, None)]
+
+
+def test_a_card_swapped_under_a_hand_is_another_card() -> None:
+    events = follow([[sighting("a", 300)]] * 20 + [[]] * 8 + [[sighting("b", 303)]] * (LONG + 10))
+    assert told(events)[1] == ("identified", 1, "a")
+    assert [each for each in told(events) if each[0] == "identified"] == [
+        ("identified", 1, "a"),
+        ("identified", 2, "b"),
+    ]
+    assert told(events)[-2:] == [("left", 1, "a"), ("left", 2, "b")]
+    identified = next(event for event in events if event.track.id == 2 and event.kind == "identified")
+    assert identified.index == 28 + CONFIRMED - 1
+
+
+def test_a_card_swapped_for_a_stranger_is_another_card() -> None:
+    stranger = sighting("s", 302, confidence=0.02, gap=0.004)
+    events = follow([[sighting("a", 300)]] * 20 + [[]] * 8 + [[stranger]] * (LONG + 10))
+    assert told(events)[-2:] == [("left", 1, "a"), ("left", 2, None)]
+
+
+def test_half_under_a_hand_a_card_stays_what_it_is() -> None:
+    covered = sighting("a", 304, confidence=0.02, gap=0.004, like="hand")
+    events = follow(
+        [[sighting("a", 300)]] * 20 + [[covered]] * 12 + [[]] * 4 + [[covered]] * 4 + [[sighting("a", 300)]] * 9
+    )
+    assert told(events)[1:] == [("identified", 1, "a"), ("left", 1, "a")]
+
+
+def test_a_wrong_first_answer_changes_when_the_evidence_does() -> None:
+    wrong = [[sighting("a", 300, taken_for="b", others=("a", "b"), confidence=0.97)]] * 4
+    right = [[sighting("a", 300, others=("b",))]] * 30
+    events = follow(wrong + right)
+    assert [(kind, card_id) for kind, _, card_id in told(events)][1:] == [
+        ("identified", "b"), ("changed", "a"), ("left", "a"),
+    ]  # fmt: skip
+    assert events[2].index - 4 < RATE, "within a second"
+
+
+def test_single_misreadings_change_nothing() -> None:
+    frames = [[sighting("a", 300, taken_for="b" if n % 6 == 5 else "a", others=("a", "b"))] for n in range(60)]
+    assert [(kind, card_id) for kind, _, card_id in told(follow(frames))][1:] == [("identified", "a"), ("left", "a")]
+
+
+def test_a_long_stay_does_not_make_evidence_boundless() -> None:
+    wrong = [[sighting("a", 300, taken_for="b", others=("a", "b"))]] * 3000
+    right = [[sighting("a", 300, others=("b",))]] * 30
+    changed = [event for event in follow(wrong + right) if event.kind == "changed"]
+    assert [event.track.match and event.track.match.card_id for event in changed] == ["a"]
+    assert changed[0].index - 3000 < 2 * RATE
+
+
+def test_unknown_cards_are_tracks_without_identity() -> None:
+    events = follow([[sighting("s", 300, confidence=0.02, gap=0.004)]] * 60)
+    assert told(events) == [("appeared", 1, None), ("left", 1, None)]
+    assert events[-1].track.match is None
+    assert events[-1].track.to_dict()["card_id"] is None
+
+
+def test_printings_that_look_alike_are_not_decided() -> None:
+    pair_of = [
+        [sighting("a", 300, taken_for="ab"[n % 2], others=("a", "b"), gap=0.002, confidence=0.47)] for n in range(60)
+    ]
+    assert [kind for kind, *_ in told(follow(pair_of))] == ["appeared", "left"]
+
+
+def test_a_reading_without_matches_or_look() -> None:
+    bare = Card(sighting("a", 300).corners_px, 0.9, (), "unknown", 0.0)
+    assert [kind for kind, *_ in told(follow([[bare]] * 5))] == ["appeared", "left"]
+
+
+def test_outlines_that_flash_up_are_no_cards() -> None:
+    assert follow([[sighting("a", 300)] if n % 9 < 2 else [] for n in range(60)]) == []
+
+
+def test_nothing_at_all() -> None:
+    assert follow([[]] * 30) == []
+    assert Tracker().finish() == []
+    assert Tracker().tracks == []
+
+
+def test_the_best_frame_is_kept() -> None:
+    confidences = [0.9, 0.95, 0.999, 0.96, 0.9]
+    events = follow([[sighting("a", 300 + n, confidence=each)] for n, each in enumerate(confidences)])
+    assert events[-1].track.card.confidence == 0.999
+    assert events[-1].track.corners_px[0, 0] == 254, "but the place is the last one"
+
+
+def test_tracks_are_what_is_there() -> None:
+    tracker = Tracker()
+    follow([[sighting("a", 300), sighting("b", 600)]] * 4 + [[sighting("b", 600)]], tracker, finish=False)
+    assert [(track.id, track.match and track.match.card_id) for track in tracker.tracks] == [(1, "a"), (2, "b")]
+    follow_on = tracker.update(frame(50, [sighting("b", 600)]), 50 / RATE)
+    assert told(follow_on) == [("left", 1, "a"), ("left", 2, "b")], "b was unseen for as long"
+    tracker.finish()
+    assert tracker.tracks == []
+
+
+@pytest.mark.parametrize(("index", "time_s"), [(5, 0.5), (4, 2.0), (6, 0.4), (6, math.nan), (6, math.inf)], ids=str)
+def test_frames_out_of_order_are_refused(index: int, time_s: float) -> None:
+    tracker = Tracker()
+    tracker.update(frame(5, []), 0.5)
+    with pytest.raises(InputError, match="in their order"):
+        tracker.update(frame(index, []), time_s)
+    assert tracker.update(frame(6, []), 0.5) == [], "and it goes on"
+
+
+@pytest.mark.parametrize("patience_s", [0, -1, math.nan, math.inf, "2"])
+def test_patience_must_be_a_time(patience_s: float) -> None:
+    with pytest.raises(InputError, match="patience_s"):
+        Tracker(patience_s=patience_s)
+
+
+def test_eighteen_cards_in_any_order() -> None:
+    rng = np.random.default_rng(5)
+    places = [(120 + 115 * (n % 9), 150 + 160 * (n // 9)) for n in range(18)]
+    frames = []
+    for _ in range(12):
+        cards = [sighting(f"c{n}", *(place + rng.normal(0, 3, 2))) for n, place in enumerate(places)]
+        frames.append([cards[n] for n in rng.permutation(18)])
+    events = follow(frames)
+    left = [event for event in events if event.kind == "left"]
+    assert {event.track.match and event.track.match.card_id for event in left} == {f"c{n}" for n in range(18)}
+    assert len(left) == 18
+
+
+def test_evidence_adds_up_slowly_where_nothing_is_new() -> None:
+    once, repeated, moved = Evidence(), Evidence(), Evidence()
+    card = sighting("a", 300, confidence=0.7)
+    for evidence in (once, repeated, moved):
+        evidence.add(card, 1.0)
+    repeated.add(card, STANDING)
+    moved.add(card, 1.0)
+    assert once.probability("a") < repeated.probability("a") < moved.probability("a") < 1
+    assert once.probability("a") + once.probability(None) <= 1 + 1e-9
+
+
+def test_evidence_of_parts_is_that_of_the_whole() -> None:
+    cards = [sighting("a", 300, confidence=0.6), sighting("a", 300, taken_for="b", others=("a",), confidence=0.5)]
+    whole, first, second = Evidence(), Evidence(), Evidence()
+    for card, part in zip(cards, (first, second), strict=True):
+        whole.add(card, 1.0)
+        part.add(card, 1.0)
+    first.merge(second)
+    for name in ("a", "b", "o1", None):
+        assert first.probability(name) == pytest.approx(whole.probability(name))
+
+
+def test_novelty_grows_with_the_way_moved() -> None:
+    here = sighting("a", 300).corners_px
+    assert novelty(here, here, STANDING) == STANDING
+    assert STANDING < novelty(here, here + np.float32(10), STANDING) < 1
+    assert novelty(here, here + np.float32(100), STANDING) == 1
+    assert novelty(here, np.roll(here, 2, axis=0), STANDING) == STANDING, "whichever corner comes first"
+
+
+def test_nearness_knows_place_and_size() -> None:
+    here, there = (Place.of(sighting("a", x).corners_px) for x in (300, 500))
+    large = Place.of(sighting("a", 300, size=2.0).corners_px)
+    assert here[1:] == pytest.approx((300, 200, np.sqrt(14_000)))
+    assert nearness([here], here) == pytest.approx(2)
+    assert nearness([here], there) is None
+    assert nearness([here], large) is None
+    assert nearness([there, here], here) == pytest.approx(2)
+    assert nearness([here.after(200, 0)], there) == pytest.approx(2)
+
+
+def test_pairs_take_the_best_first() -> None:
+    scores = {(0, 0): 0.8, (0, 1): 0.9, (1, 1): 0.7, (1, 2): 0.1}
+    assert pair(2, 3, lambda row, column: scores.get((row, column))) == [(0, 1), (1, 2)]
+    assert pair(0, 3, lambda *_: 1.0) == pair(3, 0, lambda *_: 1.0) == []
