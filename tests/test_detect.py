@@ -250,7 +250,7 @@ def test_noise() -> None:
     assert find(np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8), 18) == []
 
 
-def test_frames_beyond_opencvs_sampling() -> None:
+def test_very_wide_frames() -> None:
     assert find(np.broadcast_to(np.uint8(9), (1000, 40_000, 3)).copy(), 2) == []
 
 
