@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from training.logistic import fit_logistic
+from cardrec.logistic import fit_logistic
 from training.retrieval import Answers
 
 __all__ = ["calibrate", "confidence"]
