@@ -52,7 +52,7 @@ class KnownOutlines:
         return self._found[:max_cards]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def simulated() -> Iterator[Recognizer]:
     """The bundled model on a simulated NPU."""
     with simulated_recognizer(NPU_MS) as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Literal, TypeAlias, get_args
 from cardrec.errors import CardrecError, DeviceTimeout, InputError
 from cardrec.types import ImageLike, Result
 
-__all__ = ["IN_FLIGHT", "Drop", "Exhausted", "Identify", "InFlight", "Lease", "Submissions", "release"]
+__all__ = ["IN_FLIGHT", "Drop", "Exhausted", "Identify", "InFlight", "Lease", "Submissions"]
+
+_LOG = logging.getLogger(__name__)
 
 IN_FLIGHT = 3
 """Frames under way unless said otherwise: one that is detected, one that is encoded, one that is searched."""
@@ -34,7 +37,8 @@ class Lease:
 
     Attributes:
         image: the frame.
-        release: called once, from any thread, when the memory is no longer read.
+        release: called once, from any thread, when the memory is no longer read. What it raises is raised at its frame,
+            or logged if that has no result.
     """
 
     image: ImageLike
@@ -54,33 +58,38 @@ class Exhausted(Exception):
 
 
 class InFlight:
-    """Frames under way: at most so many between `put` and `get`. Thread-safe.
+    """Frames under way, from `put` to `get`. Thread-safe, for one that puts; `close` may come from anywhere.
+
+    With ``drop="never"`` there are at most ``depth`` of them. With ``"oldest"`` so many are identified, one waits for
+    that, and of the results that nobody fetches the older ones make room: there is always one to fetch, a recent one.
 
     Args:
         identify: what is done with each.
         depth: frames under way at once.
         drop: what happens to a frame for which there is no room.
-        changed: called, from any thread, when `get` or `put` may have become possible.
+        changed: called, from any thread, when `get` or `put` may have become possible; raises RuntimeError if nobody
+            will ever fetch a result again, which closes.
 
     Attributes:
-        dropped: frames that made room for newer ones.
+        dropped: frames that made room for newer ones, before or after they were identified.
 
     Raises:
         InputError: ``depth`` is below 1, or ``drop`` is unknown.
     """
 
     def __init__(
-        self, identify: Identify, *, depth: int, drop: Drop, changed: Callable[[], None] = lambda: None
+        self, identify: Identify, *, depth: int, drop: Drop, changed: Callable[[], object] = lambda: None
     ) -> None:
         if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
             raise InputError(f"in_flight={depth!r}; expected a whole number from 1 up")
         if drop not in get_args(Drop):
             raise InputError(f"drop={drop!r}; expected 'never' or 'oldest'")
-        self._identify, self._depth, self._drop, self._notify = identify, depth, drop, changed
+        self._identify, self._depth, self._drop, self._changed = identify, depth, drop, changed
         self._pool = ThreadPoolExecutor(depth, thread_name_prefix="cardrec-frame")
-        self._change = threading.Condition()
+        # Re-entrant: a stream that the garbage collector finds is closed on whatever thread that runs on.
+        self._change = threading.Condition(threading.RLock())
         self._flights: deque[_Flight] = deque()
-        self._next: tuple[int, ImageLike | Lease] | None = None  # waits for room, where frames may be dropped
+        self._waiting: tuple[int, ImageLike | Lease] | None = None  # only where frames may be dropped
         self._ended = self._closed = False
         self._source_error: BaseException | None = None
         self.dropped = 0
@@ -90,37 +99,41 @@ class InFlight:
         """Whether no frame is taken any more."""
         return self._closed
 
-    def put(self, index: int, frame: ImageLike | Lease, *, wait: bool = True) -> bool:
-        """Takes a frame, and with ``drop="oldest"`` always does.
+    def has_room(self) -> bool:
+        """Whether a frame may be put."""
+        return self._drop == "oldest" or len(self._flights) < self._depth
+
+    def wait_for_room(self) -> bool:
+        """Waits until a frame may be put; whether one may, and not all was closed."""
+        with self._change:
+            while not (self._closed or self.has_room()):
+                self._change.wait()
+            return not self._closed
+
+    def put(self, index: int, frame: ImageLike | Lease) -> None:
+        """Takes a frame, for which there must be room; gives it back if all was closed.
 
         Args:
             index: the frame's number.
             frame: it; its memory must not change before its result is there.
-            wait: until there is room, where frames are never dropped.
-
-        Returns:
-            Whether it was taken; if not, there is no room or all was closed.
         """
         with self._change:
-            while not self._closed and len(self._flights) >= self._depth and self._drop == "never":
-                if not wait:
-                    return False
-                self._change.wait()
+            unwanted, self._waiting = self._waiting, (index, frame)
             if self._closed:
-                return False
-            if len(self._flights) < self._depth:
-                self._start(index, frame)
-            else:
-                self._drop_next()
-                self._next = index, frame
-        return True
+                unwanted, self._waiting = self._waiting, None
+            elif unwanted is not None:
+                self.dropped += 1
+            self._start_waiting()
+        if unwanted is not None:
+            _give_back(unwanted[1])
 
     def end(self, error: BaseException | None = None) -> None:
         """Says that no more frames come; an error of the source's is raised where its frame would have been."""
         with self._change:
-            self._ended, self._source_error = True, error
+            if not self._closed:
+                self._ended, self._source_error = True, self._source_error or error
             self._change.notify_all()
-        self._notify()
+        self._tell()
 
     def get(self) -> Result:
         """The next result, in the order in which the frames were put.
@@ -130,77 +143,106 @@ class InFlight:
             Exception: what identifying this frame raised, or its source; the next call goes on with the next frame.
         """
         with self._change:
-            while not self._is_next_done():
+            while (result := self.get_nowait()) is None:
                 self._change.wait()
-            future = self._take()
-        self._notify()
-        return future.result()
+        return result
 
     def get_nowait(self) -> Result | None:
         """The next result, or None if it is not there yet; raises as `get`."""
         with self._change:
-            if not self._is_next_done():
-                return None
             future = self._take()
-        self._notify()
-        return future.result()
-
-    def _is_next_done(self) -> bool:
-        if self._closed or (self._ended and not self._flights):
-            error, self._source_error = self._source_error, None
-            if error is not None and not self._closed:
-                raise error
-            raise Exhausted
-        return bool(self._flights) and self._flights[0].future.done()
-
-    def _take(self) -> Future[Result]:
-        flight = self._flights.popleft()
-        if self._next is not None:
-            self._start(*self._next)
-            self._next = None
-        self._change.notify_all()
-        return flight.future
+        if future is None:
+            return None
+        self._tell()
+        try:
+            return future.result()
+        finally:
+            del future  # its exception holds this frame of the stack, which would hold it, and the stream, in turn
 
     def close(self, *, wait: bool = True) -> None:
         """Takes and gives nothing more; waits for the frames that are being identified. May be called again."""
         with self._change:
-            self._closed = True
-            self._drop_next()
-            for flight in self._flights:
-                if flight.future.cancel():
-                    release(flight.frame)
-            self._flights.clear()
+            self._closed, self._source_error = True, None
+            flights, self._flights = self._flights, deque()
+            waiting, self._waiting = self._waiting, None
             self._change.notify_all()
-        self._notify()
+        for flight in flights:
+            if flight.future.cancel():
+                _give_back(flight.frame)
+        if waiting is not None:
+            _give_back(waiting[1])
+        self._tell()
         self._pool.shutdown(wait=wait)
 
-    def _start(self, index: int, frame: ImageLike | Lease) -> None:
-        flight = _Flight(frame, self._pool.submit(self._run, index, frame))
-        self._flights.append(flight)
-        flight.future.add_done_callback(self._landed)
+    def _take(self) -> Future[Result] | None:
+        """Takes the next frame out if it is done."""
+        if self._closed or (self._ended and not self._flights):
+            try:
+                raise self._source_error or Exhausted
+            finally:
+                self._source_error = None
+        if not self._flights or not self._flights[0].future.done():
+            return None
+        future = self._flights.popleft().future
+        self._change.notify_all()
+        self._start_waiting()
+        return future
+
+    def _start_waiting(self) -> None:
+        """Starts the frame that waits, if that many may be identified at once."""
+        self._drop_results()
+        underway = sum(not flight.future.done() for flight in self._flights)
+        if self._waiting is None or underway == self._depth or len(self._flights) > self._depth:
+            return
+        (index, frame), self._waiting = self._waiting, None
+        try:
+            future = self._pool.submit(self._run, index, frame)
+        except RuntimeError as error:
+            if self._closed:  # by the garbage collector, just now
+                _give_back(frame)
+            self.end(error)  # no thread was to be had, or the process is ending
+            return
+        self._flights.append(_Flight(frame, future))
+        future.add_done_callback(self._landed)
+
+    def _drop_results(self) -> None:
+        """Makes room for the frame that waits with the oldest results; the newest is kept, or nobody might get one."""
+        while self._waiting is not None and len(self._flights) > self._depth:
+            if not (self._flights[0].future.done() and self._flights[1].future.done()):
+                return
+            self._flights.popleft()
+            self.dropped += 1
 
     def _run(self, index: int, frame: ImageLike | Lease) -> Result:
         try:
             return self._identify(frame.image if isinstance(frame, Lease) else frame, index)
+        except (StopIteration, StopAsyncIteration) as error:
+            raise RuntimeError(f"identifying a frame raised {error!r}") from error  # it would end the caller's loop
         finally:
-            release(frame)
+            if isinstance(frame, Lease):
+                frame.release()
 
     def _landed(self, _future: Future[Result]) -> None:
         with self._change:
             self._change.notify_all()
-        self._notify()
+            self._start_waiting()
+        self._tell()
 
-    def _drop_next(self) -> None:
-        if self._next is not None:
-            release(self._next[1])
-            self._next = None
-            self.dropped += 1
+    def _tell(self) -> None:
+        try:
+            self._changed()
+        except RuntimeError:
+            if not self._closed:
+                self.close(wait=False)
 
 
-def release(frame: ImageLike | Lease) -> None:
-    """Gives a frame's memory back, where it was lent."""
+def _give_back(frame: ImageLike | Lease) -> None:
+    """Gives borrowed memory of a frame without a result back; an error is logged, there being no place to raise it."""
     if isinstance(frame, Lease):
-        frame.release()
+        try:
+            frame.release()
+        except Exception:  # noqa: BLE001 - whatever a caller's function raises
+            _LOG.exception("giving back the memory of a frame that was not identified failed")
 
 
 class Submissions:

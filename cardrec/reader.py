@@ -26,8 +26,6 @@ __all__ = ["Clock", "Reader", "Request", "Sighting", "given_sightings"]
 SURE = 0.98
 """Confidence of a match from which the card is not read the other way up as well, which doubles the encoder's work."""
 
-_CORNERS = np.arange(4)
-
 
 @dataclass(slots=True)
 class Clock:
@@ -80,7 +78,8 @@ class Sighting:
     @property
     def corners_px(self) -> NDArray[np.float32]:
         """(4, 2) corners as they are read."""
-        return self.outline.corners_px[(_CORNERS + self.start) % 4]
+        corners = self.outline.corners_px
+        return np.roll(corners, -self.start, axis=0) if self.start else corners
 
     def other_ways(self) -> list[Sighting]:
         """How else the outline may have to be read.

@@ -79,7 +79,7 @@ class Recognizer:
         self._owns_catalog = not isinstance(catalog, Catalog)
         self._catalog = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog or DEMO_CATALOG)
         self._closed = False
-        self._opening = threading.Lock()
+        self._lifecycle = threading.Lock()  # nothing is opened once `close` has looked what is open
         self._submissions: Submissions | None = None
         self._streams: WeakSet[InFlight] = WeakSet()
         try:
@@ -158,10 +158,10 @@ class Recognizer:
             DeviceTimeout: the frames under way were not done within a minute.
         """
         request = self._asked(top_k, max_cards, where)
-        with self._opening:
-            if self._submissions is None:
-                self._submissions = Submissions()
-        return self._submissions.submit(lambda index: self._identify(image, index, request))
+        with self._lifecycle:
+            self._check_open()
+            submissions = self._submissions = self._submissions or Submissions()
+        return submissions.submit(lambda index: self._identify(image, index, request))
 
     def stream(
         self,
@@ -179,8 +179,9 @@ class Recognizer:
             frames: pictures; each must be memory of its own until its result is there, or a `Lease`. They are fetched
                 on another thread, at most ``in_flight`` before their results are.
             in_flight: frames under way at once, each on a thread.
-            drop: ``never`` makes the source wait while so many are under way; ``oldest`` is for live cameras: the
-                newest frame takes the place of the one that waits.
+            drop: ``never`` makes the source wait while so many are under way. ``oldest`` is for live cameras, which
+                go on whether or not results are fetched: the newest frame takes the place of the one that waits, the
+                newest result that of older ones. ``in_flight`` + 2 frames may be borrowed at once.
             top_k: as `identify`.
             max_cards: as `identify`.
             where: as `identify`.
@@ -199,7 +200,7 @@ class Recognizer:
         """
         request = self._asked(top_k, max_cards, where)
         stream = Stream(self._identifier(request), frames, in_flight=in_flight, drop=drop)
-        self._streams.add(stream.in_flight)
+        self._register(stream.in_flight)
         return stream
 
     def astream(
@@ -218,7 +219,7 @@ class Recognizer:
         """
         request = self._asked(top_k, max_cards, where)
         stream = AsyncStream(self._identifier(request), frames, in_flight=in_flight, drop=drop)
-        self._streams.add(stream.in_flight)
+        self._register(stream.in_flight)
         return stream
 
     def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
@@ -264,9 +265,11 @@ class Recognizer:
         }
 
     def close(self) -> None:
-        """Releases the encoder, and the catalog if this Recognizer opened it; further calls do nothing."""
-        self._closed = True
-        for in_flight in list(self._streams):
+        """Ends streams, waits for what is under way, and releases what this Recognizer opened; may be called again."""
+        with self._lifecycle:
+            self._closed = True
+            streams = list(self._streams)
+        for in_flight in streams:
             in_flight.close()
         if self._submissions is not None:
             self._submissions.close()
@@ -295,6 +298,15 @@ class Recognizer:
     def _check_open(self) -> None:
         if self._closed:
             raise CardrecError("this Recognizer is closed; open another one")
+
+    def _register(self, in_flight: InFlight) -> None:
+        """Lets `close` end a stream; ends it now if that was called meanwhile."""
+        with self._lifecycle:
+            self._streams.add(in_flight)
+            closed = self._closed
+        if closed:
+            in_flight.close()
+            self._check_open()
 
     def _identify(self, image: ImageLike, index: int, request: Request, quads: ArrayLike | None = None) -> Result:
         self._check_open()

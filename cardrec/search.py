@@ -267,12 +267,10 @@ def _integers(vectors: QuantisedVectors) -> tuple[NDArray[Any], int]:
     values, scale, zero_point = vectors
     if not isinstance(values, np.ndarray) or values.dtype not in (np.int8, np.uint8) or values.ndim not in (1, 2):
         raise InputError(f"vectors: expected (d,) or (n, d) int8 or uint8 values, got {_describe(values)}")
-    limits = np.iinfo(values.dtype)
-    if not (isinstance(scale, (int, float, np.number)) and 0 < scale < np.inf) or zero_point not in range(
-        limits.min, limits.max + 1
-    ):
+    limits = range(256) if values.dtype == np.uint8 else range(-128, 128)
+    if not (isinstance(scale, (int, float, np.number)) and 0 < scale < np.inf) or zero_point not in limits:
         raise InputError(
-            f"vectors: expected a positive scale and a zero point in {limits.min}..{limits.max}, "
+            f"vectors: expected a positive scale and a zero point in {limits[0]}..{limits[-1]}, "
             f"got {scale!r} and {zero_point!r}"
         )
     return np.ascontiguousarray(np.atleast_2d(values)), int(zero_point)

@@ -1,9 +1,11 @@
 """Frames in flight: several on their way at once, results in the order of the frames.
 
 Each frame goes all its way on a thread of its own, so that one is detected while another is encoded and a third is
-searched; nearly all of the work is done without Python's lock. A frame is under way from the moment it is taken until
-its result is fetched, and there are never more than `in_flight` of them. So whoever fetches slowly slows the source
-down, or, with ``drop="oldest"``, gets the newest frame instead of those that were waiting before it.
+searched; nearly all of the work is done without Python's lock. A frame is under way from the moment it is taken from
+the source until its result is fetched, and there are never more than `in_flight` of them: whoever fetches slowly slows
+the source down. With ``drop="oldest"`` the source is never slowed down. What comes too fast is dropped: frames that
+wait for one of the threads, and results that wait for somebody to fetch them; so results are of recent frames even
+after a pause.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
 
 from cardrec.errors import InputError
-from cardrec.flight import Drop, Exhausted, Identify, InFlight, Lease, release
+from cardrec.flight import Drop, Exhausted, Identify, InFlight, Lease
 from cardrec.types import ImageLike, Result
 
 __all__ = ["AsyncStream", "Lease", "Stream"]
@@ -61,7 +64,7 @@ class Stream(Iterator[Result]):
     def close(self) -> None:
         """Ends the stream, and waits for what is being identified and for the source's present frame."""
         self.in_flight.close()
-        self._thread.join(SOURCE_TIMEOUT_S)
+        _join(self._thread)
 
     def __enter__(self) -> Stream:
         return self
@@ -89,19 +92,16 @@ class AsyncStream(AsyncIterator[Result]):
         drop: Drop,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        self._changes = changes = asyncio.Event(), asyncio.Event()  # for whoever gets, for whoever puts
-
-        def changed() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed before the last frame was done
-                for event in changes:
-                    loop.call_soon_threadsafe(event.set)
-
-        source = frames if isinstance(frames, AsyncIterable) else _iterator(frames)
-        self.in_flight = InFlight(identify, depth=in_flight, drop=drop, changed=changed)
-        self._task: asyncio.Task[None] | None = None
+        self._change = change = asyncio.Event()
+        self._feeding: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
+        source = frames if isinstance(frames, AsyncIterable) else _iterator(frames)
+        # As in `Stream`, nothing that lives on by itself may know the stream, or it would never be collected.
+        self.in_flight = InFlight(
+            identify, depth=in_flight, drop=drop, changed=partial(loop.call_soon_threadsafe, change.set)
+        )
         if isinstance(source, AsyncIterable):
-            self._task = loop.create_task(_feed(self.in_flight, source, changes[1]))
+            self._feeding = loop.create_task(_feed(self.in_flight, source, change))
         else:
             self._thread = _pump(self.in_flight, source)
 
@@ -112,7 +112,7 @@ class AsyncStream(AsyncIterator[Result]):
 
     async def __anext__(self) -> Result:
         while True:
-            self._changes[0].clear()
+            self._change.clear()
             try:
                 result = self.in_flight.get_nowait()
             except Exhausted:
@@ -120,20 +120,20 @@ class AsyncStream(AsyncIterator[Result]):
                 raise StopAsyncIteration from None
             if result is not None:
                 return result
-            await self._changes[0].wait()
+            await self._change.wait()
 
     async def aclose(self) -> None:
         """Ends the stream, and waits for what is being identified and for the source's present frame."""
         self.in_flight.close(wait=False)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=SOURCE_TIMEOUT_S)
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait([self._feeding], timeout=SOURCE_TIMEOUT_S)
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
         self.in_flight.close()
         if self._thread is not None:
-            self._thread.join(SOURCE_TIMEOUT_S)
+            _join(self._thread)
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -144,6 +144,9 @@ class AsyncStream(AsyncIterator[Result]):
     def __del__(self) -> None:
         if hasattr(self, "in_flight"):
             self.in_flight.close(wait=False)
+            if self._feeding is not None:
+                with contextlib.suppress(RuntimeError):  # the loop was closed, and the task ended with it
+                    self._loop.call_soon_threadsafe(self._feeding.cancel)
 
 
 def _iterator(frames: Iterable[ImageLike | Lease]) -> Iterator[ImageLike | Lease]:
@@ -163,8 +166,8 @@ def _pump(in_flight: InFlight, source: Iterator[ImageLike | Lease]) -> threading
 def _put_all(in_flight: InFlight, source: Iterator[ImageLike | Lease]) -> None:
     try:
         for index, frame in enumerate(source):
-            if not in_flight.put(index, frame):
-                release(frame)
+            in_flight.put(index, frame)
+            if not in_flight.wait_for_room():
                 return
     except BaseException as error:  # noqa: BLE001 - it is raised where the results are fetched
         in_flight.end(error)
@@ -172,22 +175,33 @@ def _put_all(in_flight: InFlight, source: Iterator[ImageLike | Lease]) -> None:
         in_flight.end()
 
 
-async def _feed(in_flight: InFlight, source: AsyncIterable[ImageLike | Lease], room: asyncio.Event) -> None:
+def _join(thread: threading.Thread) -> None:
+    """Waits for a source's thread, unless it is the source that asks."""
+    if thread is not threading.current_thread():
+        thread.join(SOURCE_TIMEOUT_S)
+
+
+async def _feed(in_flight: InFlight, source: AsyncIterable[ImageLike | Lease], change: asyncio.Event) -> None:
     """Puts what an asynchronous source gives."""
     index = 0
     try:
         async for frame in source:
-            room.clear()
-            while not in_flight.put(index, frame, wait=False):
-                if in_flight.closed:
-                    release(frame)
-                    return
-                await room.wait()
-                room.clear()
+            in_flight.put(index, frame)
             index += 1
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001 - it is raised where the results are fetched
-        in_flight.end(error)
+            await asyncio.sleep(0)  # a source that never waits must not keep the loop to itself
+            if not await _room(in_flight, change):
+                return
+    except BaseException as error:
+        in_flight.end(error)  # it is raised where the results are fetched
+        if not isinstance(error, Exception):
+            raise
     else:
         in_flight.end()
+
+
+async def _room(in_flight: InFlight, change: asyncio.Event) -> bool:
+    """`InFlight.wait_for_room` for asyncio."""
+    while not (in_flight.closed or in_flight.has_room()):
+        change.clear()
+        await change.wait()
+    return not in_flight.closed

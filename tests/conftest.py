@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 from command import Run
+from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
 from PIL import Image
 
 from cardrec import Catalog, Recognizer
+from cardrec.backends.simulated import make_bundle, write_bundle
 from cardrec.embed import Embedder
+from cardrec.model import Model
 from cardrec.samples import Sample, read_samples
 
 if TYPE_CHECKING:
@@ -95,3 +98,21 @@ def blank_photo(tmp_path: Path) -> Path:
     path = tmp_path / "blank.png"
     Image.new("RGB", (320, 240), (90, 90, 90)).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A bundle with a network of microseconds for a simulated Hailo-8, see `fake_hailo`."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny_model(folder / "plain")
+    return write_bundle(model, folder / "compiled", tiny_compiled(model))
+
+
+@pytest.fixture(scope="session")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The bundled model with its network in integers, for a simulated Hailo-8."""
+    from quantised_network import quantise, rendered_cards
+
+    folder = tmp_path_factory.mktemp("quantised")
+    model, cards = Model.load(), rendered_cards()
+    return make_bundle(model, folder / "bundle", cards, network=quantise(model.network, folder, cards))

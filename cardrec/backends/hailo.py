@@ -6,13 +6,16 @@ HailoRT's thread only says that a job is done; everything else happens in the th
 
 A failed job takes HailoRT's whole pipeline down, and with it whatever else was on its way. Then the network is
 configured anew, once for the incident, and each card whose job was lost is sent again, once: its pixels are still in
-its slot. So every card is answered or fails, within a bounded time, and an answer can only be its own: a job that
-never came back keeps its memory, and its slot gets another.
+its slot. So every card is answered or fails, within a bounded time, and an answer can only be its own: what does not
+come back in time is taken down with the network, also where nobody waits for it any more, and a job that comes back
+after that writes to an output that its slot has replaced.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
 from typing import Any
 
@@ -23,7 +26,7 @@ from cardrec.backends.hailo_session import Job, Session
 from cardrec.backends.hailort import DeviceSettings, DeviceShare, architecture_of, load
 from cardrec.backends.hef import find_hef
 from cardrec.encode import Embeddings, SlottedEncoder, page_aligned
-from cardrec.errors import CardrecError, DeviceError, InputError
+from cardrec.errors import CardrecError, DeviceError, InputError, ModelError
 from cardrec.model import Model
 from cardrec.rectify import INPUT_SIZE
 
@@ -54,11 +57,20 @@ class HailoSlot:
         """See `Slot.submit`; a slot holds one card."""
         if count != 1:
             raise ValueError(f"{count} cards submitted; a slot of the Hailo backend holds 1")
-        self._encoder.send(self)
+        if self.job is not None:
+            raise ValueError("submitted twice; `wait` comes between")
+        try:
+            self._encoder.send(self)
+        except BaseException:
+            self.settle()
+            raise
 
     def wait(self) -> Embeddings:
         """See `Slot.wait`."""
-        return self._encoder.answered(self).session.read(self._output)
+        try:
+            return self._encoder.answered(self).session.read(self._output)
+        finally:
+            self.settle()
 
     def sent(self) -> Job:
         """The job on its way.
@@ -72,13 +84,12 @@ class HailoSlot:
 
     def settle(self) -> None:
         """See `Slot.settle`."""
-        if self.job is not None and not self.job.finished(TIMEOUT_S):
-            self._leave_memory()
+        if self.job is not None:
+            self._encoder.settle(self.job)
+            self.job = None
 
     def start(self, session: Session) -> None:
-        """Starts a job of what the pixels hold."""
-        if self.job is not None and not self.job.returned:
-            self._leave_memory()
+        """Starts a job of what the pixels hold; each network has outputs of its own, see the top."""
         if self._bound_to is not session:
             self._output = session.make_output()
             self._bindings = session.bind(self.pixels[0], self._output)
@@ -86,12 +97,13 @@ class HailoSlot:
         self.job = Job(session)
         session.start(self._bindings, self.job)
 
-    def _leave_memory(self) -> None:
-        """Leaves input and output to a job that never came back, and may still use them; the pixels are kept."""
-        pixels = page_aligned(self.pixels.shape)
-        pixels[:] = self.pixels
-        self.pixels = pixels
-        self._bound_to, self.job = None, None
+    def lose(self, session: Session, reason: str) -> None:
+        """Lets go of a network that was taken down, and wakes who waits for an answer of it."""
+        if self._bound_to is session:
+            self._bindings = self._bound_to = None
+        job = self.job
+        if job is not None and job.session is session:
+            job.give_up(DeviceError(reason))
 
 
 class HailoEncoder(SlottedEncoder):
@@ -105,8 +117,8 @@ class HailoEncoder(SlottedEncoder):
         shared: other networks run on the device as well, by HailoRT's scheduler.
         group: name under which those of this process find each other.
         multi_process_service: other processes use the device as well, through Hailo's service; needs ``shared``.
-        timeout_s: for one card. It is sent twice before its frame fails, so the longest wait is about twice that, and
-            the time to configure the network.
+        timeout_s: for each step of one card: the queue takes it, the answer comes. It is sent twice before its frame
+            fails, so the longest wait is three times that, and the time to configure the network.
         platform: the module `hailo_platform`, or what stands in for it.
 
     Raises:
@@ -134,7 +146,7 @@ class HailoEncoder(SlottedEncoder):
         timeout_s: float = TIMEOUT_S,
         platform: Any = None,
     ) -> None:
-        if slots < 1 or not timeout_s > 0:
+        if slots < 1 or not 0 < timeout_s < math.inf:
             raise InputError(f"slots={slots}, timeout_s={timeout_s}; expected at least 1 slot and a positive time")
         if multi_process_service and not shared:
             raise InputError("multi_process_service=True needs shared=True: its processes share the device")
@@ -143,11 +155,12 @@ class HailoEncoder(SlottedEncoder):
         self._timeout_s = timeout_s
         self.architecture = architecture_of(self._platform)
         self._hef = find_hef(model, self.architecture)
-        self._share = DeviceShare(self._platform, DeviceSettings(shared, group, multi_process_service))
+        self._process = os.getpid()
         self._lock = threading.Lock()  # held while a job is sent and while the network is configured
         self._session: Session | None = None
         self._all = [HailoSlot(self) for _ in range(slots)]
         super().__init__(self._all)
+        self._share = DeviceShare(self._platform, DeviceSettings(shared, group, multi_process_service))
         try:
             self._session = self._configured()
             self._warm_up()
@@ -167,6 +180,7 @@ class HailoEncoder(SlottedEncoder):
         Raises:
             DeviceError: that failed as well.
         """
+        self._check_process()
         with self._lock:
             slot.sent_again = False
             session = self._usable()
@@ -181,6 +195,7 @@ class HailoEncoder(SlottedEncoder):
         Raises:
             DeviceError: that failed as well.
         """
+        self._check_process()
         job = slot.sent()
         failure = job.session.failure(job)
         if failure is not None:
@@ -193,12 +208,30 @@ class HailoEncoder(SlottedEncoder):
             raise failure
         return job
 
-    def _send_again(self, slot: HailoSlot, session: Session, failure: CardrecError) -> None:
+    def settle(self, job: Job) -> None:
+        """Waits for a job that nobody wants any more; the network is taken down with one that does not come back."""
+        if job.finished(0.0 if job.session.failed else self._timeout_s) or os.getpid() != self._process:
+            return
+        with self._lock:
+            job.session.failed = True
+            if job.session is self._session:
+                self._take_down(
+                    "the Hailo device did not answer in time on another card, and this one was lost with it"
+                )
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise DeviceError(
+                f"this encoder belongs to process {self._process}, and its device is not open in the fork "
+                f"{os.getpid()}; start processes with 'spawn', or before the encoder is opened, and open one in each"
+            )
+
+    def _send_again(self, slot: HailoSlot, session: Session, failure: DeviceError) -> None:
         """Sends a card for the second and last time, with the lock held."""
         session.failed = True
         if slot.sent_again or self._closed:
             raise failure
-        _LOG.warning("configuring the Hailo device anew: %s", failure)
+        _LOG.warning("sending a card to the Hailo device again: %s", str(failure))
         slot.sent_again = True
         slot.start(self._usable())
 
@@ -207,19 +240,17 @@ class HailoEncoder(SlottedEncoder):
         if self._closed:
             raise DeviceError("this encoder was closed while a card was on its way")
         if self._session is None or self._session.failed:
-            self._take_down(DeviceError("the Hailo device failed on another card, and this one was lost with it"))
+            self._take_down("the Hailo device failed on another card, and this one was lost with it")
             self._session = self._recovered()
         return self._session
 
-    def _take_down(self, reason: DeviceError) -> None:
-        """Takes the network off the device, and tells those who wait for it."""
+    def _take_down(self, reason: str) -> None:
+        """Takes the network off the device, and tells those who wait for it; with the lock held."""
         session, self._session = self._session, None
-        if session is None:
-            return
-        session.close()
-        for slot in self._all:
-            if slot.job is not None and slot.job.session is session:
-                slot.job.give_up(reason)
+        if session is not None:
+            session.close()
+            for slot in self._all:
+                slot.lose(session, reason)
 
     def _configured(self) -> Session:
         settings = self._share.settings
@@ -237,14 +268,21 @@ class HailoEncoder(SlottedEncoder):
         if self._share.is_open:
             try:
                 return self._configured()
-            except DeviceError as error:
-                _LOG.warning("opening the Hailo device anew: %s", error)
+            except CardrecError as error:
+                # As text: records of the log are kept, an error keeps the network, and that the device.
+                _LOG.warning("opening the Hailo device anew: %s", str(error))
         self._share.renew()
-        return self._configured()
+        try:
+            return self._configured()
+        except ModelError as error:  # though the file was sound when the encoder was opened
+            raise DeviceError(f"the Hailo device failed, and the network can't be configured anew: {error}") from error
 
     def close(self) -> None:
         """Lets go of the device; cards on their way fail with DeviceError. Further calls do nothing."""
+        if os.getpid() != self._process:
+            super().close()  # the device belongs to the parent
+            return
         with self._lock:
             super().close()
-            self._take_down(DeviceError("this encoder was closed while a card was on its way"))
+            self._take_down("this encoder was closed while a card was on its way")
             self._share.release()

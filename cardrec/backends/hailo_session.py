@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cardrec.backends.hailort import errors_while, translated
 from cardrec.encode import Embeddings, page_aligned
-from cardrec.errors import CardrecError, DeviceError, DeviceTimeout, ModelError
+from cardrec.errors import DeviceError, DeviceTimeout, ModelError
 from cardrec.rectify import INPUT_SIZE
 from cardrec.search import QuantisedVectors, unit_vectors
 
@@ -28,30 +28,37 @@ class Job:
 
     Args:
         session: that runs it.
+
+    Attributes:
+        error: what went wrong, once it is done or given up: the first that was said of it.
     """
 
-    __slots__ = ("_done", "error", "returned", "session")
+    __slots__ = ("_done", "_lock", "error", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.error: BaseException | None = None
-        self.returned = False  # whether the device is done with its memory
+        self._lock = threading.Lock()
         self._done = threading.Event()
 
     def __call__(self, completion_info: Any) -> None:
         """What HailoRT calls when it is done."""
         try:
-            self.error = completion_info.exception
-        except BaseException as error:  # noqa: BLE001 - leaving HailoRT's thread by an exception ends the process
-            self.error = error
-        self.returned = True
-        self._done.set()
+            error = completion_info.exception
+        except BaseException as raised:  # noqa: BLE001 - leaving HailoRT's thread by an exception ends the process
+            error = raised
+        self._end(error)
 
-    def give_up(self, error: CardrecError) -> None:
+    def give_up(self, error: DeviceError) -> None:
         """Wakes who waits: no answer is to be expected."""
-        if not self._done.is_set():
-            self.error = error
-            self._done.set()
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._lock:
+            if not self._done.is_set():
+                self.error = error
+                self.session.failed |= error is not None
+                self._done.set()
 
     def finished(self, timeout_s: float) -> bool:
         """Whether it is done or given up, waiting so long for it."""
@@ -70,7 +77,7 @@ class Session:
         timeout_s: for one job, also for the queue to take it.
 
     Attributes:
-        failed: a job of it failed, and with it the whole pipeline.
+        failed: a job of it failed or was given up, and with it the whole pipeline.
 
     Raises:
         ModelError: the network is for another chip, or takes and gives something else than cardrec does.
@@ -81,18 +88,46 @@ class Session:
         self, platform: Any, vdevice: Any, hef: Path, dimension: int, *, alone: bool, timeout_s: float
     ) -> None:
         self._platform, self._timeout_s, self._alone = platform, timeout_s, alone
+        self._dimension = dimension
+        self._model: Any = None
+        self._configured: Any = None
         self.failed = False
-        with errors_while(platform, f"loading {hef}"):
-            model = vdevice.create_infer_model(str(hef))
-            model.set_batch_size(1)
-            model.set_power_mode(platform.HailoPowerMode.ULTRA_PERFORMANCE)
-            self._output_type = _check_streams(platform, model, hef, dimension)
-            self._scales, self._zero_points = _quantisation(hef, model.output().quant_infos, dimension)
-            self._dimension = dimension
-            self._model = model
-            self._configured = model.configure()
-            if alone:
+        try:
+            self._open(vdevice, hef)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, vdevice: Any, hef: Path) -> None:
+        # No variable holds the model: errors keep variables, and the model keeps the device.
+        with errors_while(self._platform, f"loading {hef}", loading=True):
+            self._model = vdevice.create_infer_model(str(hef))
+            self._model.set_batch_size(1)
+            self._model.set_power_mode(self._platform.HailoPowerMode.ULTRA_PERFORMANCE)
+            self._output_type = self._check_streams(hef)
+            self._names = self._model.input_names[0], self._model.output_names[0]
+            self._scales, self._zero_points = _quantisation(hef, self._model.output().quant_infos, self._dimension)
+            self._configured = self._model.configure()
+        with errors_while(self._platform, "activating the network"):
+            if self._alone:
                 self._configured.activate()
+
+    def _check_streams(self, hef: Path) -> type[np.uint8] | type[np.uint16]:
+        """The type of the output; the input must be what the rectifier writes, so that nothing is converted."""
+        inputs, outputs = len(self._model.inputs), len(self._model.outputs)
+        if (inputs, outputs) != (1, 1):
+            raise ModelError(f"{hef} has {inputs} inputs and {outputs} outputs; expected one of each")
+        taken, given = self._model.input(), self._model.output()
+        order, kind = _name(taken.format.order), _name(taken.format.type)
+        if list(taken.shape) != _INPUT or order != "NHWC" or kind != "UINT8":
+            raise ModelError(f"{hef} takes {taken.shape} {order} {kind}; expected {_INPUT} NHWC UINT8, RGB")
+        if math.prod(given.shape) != self._dimension:
+            raise ModelError(f"{hef} gives {given.shape} numbers; expected {self._dimension}, as model.json says")
+        native = _name(given.format.type)
+        if native not in _OUTPUTS:  # float32 would add a conversion, and a thread for it
+            given.set_format_type(self._platform.FormatType.UINT8)
+            native = "UINT8"
+        return _OUTPUTS[native]
 
     def make_output(self) -> NDArray[Any]:
         """Memory for one answer."""
@@ -101,9 +136,8 @@ class Session:
     def bind(self, pixels: NDArray[np.uint8], output: NDArray[Any]) -> Any:
         """HailoRT's bindings of an input (224, 224, 3) and an output, to be used again and again."""
         with errors_while(self._platform, "binding memory to the network"):
-            names = self._model.input_names[0], self._model.output_names[0]
             return self._configured.create_bindings(
-                input_buffers={names[0]: pixels}, output_buffers={names[1]: output.reshape(-1)}
+                input_buffers={self._names[0]: pixels}, output_buffers={self._names[1]: output.reshape(-1)}
             )
 
     def start(self, bindings: Any, job: Job) -> None:
@@ -113,15 +147,19 @@ class Session:
             DeviceTimeout: the queue stays full.
             DeviceError: the device refuses it.
         """
-        with errors_while(self._platform, "sending a card to the Hailo device"):
-            self._configured.wait_for_async_ready(timeout_ms=math.ceil(self._timeout_s * 1e3))
-            self._configured.run_async([bindings], job)
+        try:
+            with errors_while(self._platform, "sending a card to the Hailo device"):
+                self._configured.wait_for_async_ready(timeout_ms=math.ceil(self._timeout_s * 1e3))
+                self._configured.run_async([bindings], job)
+        except BaseException:
+            job.give_up(DeviceError("the Hailo device did not take this card"))
+            raise
 
-    def failure(self, job: Job) -> CardrecError | None:
+    def failure(self, job: Job) -> DeviceError | None:
         """Waits for a job and says what went wrong with it."""
         if not job.finished(self._timeout_s):
             return DeviceTimeout(f"the Hailo device did not answer within {self._timeout_s:g} s")
-        if job.error is None or isinstance(job.error, CardrecError):
+        if job.error is None or isinstance(job.error, DeviceError):
             return job.error
         return translated(self._platform, job.error, "encoding a card")
 
@@ -131,37 +169,25 @@ class Session:
         Raises:
             DeviceError: it is all zeros, which no card gives.
         """
-        if np.all(output == self._zero_points):
+        if output[0, 0] == self._zero_points[0] and np.all(output == self._zero_points):
             raise DeviceError("the Hailo device returned a vector of zeros; `cardrec doctor` compares it with the CPU")
-        if self._output_type is np.uint8 and len(self._scales) == 1:
+        if self._output_type is np.uint8 and len(self._scales) == 1 and 0 <= self._zero_points[0] <= 255:
             return QuantisedVectors(output.copy(), float(self._scales[0]), int(self._zero_points[0]))
         return unit_vectors((output.astype(np.float64) - self._zero_points) * self._scales)
 
     def close(self) -> None:
         """Takes the network off the device, also one that has failed."""
-        for call in (self._configured.deactivate,) * self._alone + (self._configured.shutdown,):
-            with contextlib.suppress(self._platform.pyhailort.pyhailort.HailoRTException):
-                call()
-        self._configured.__exit__(None, None, None)  # lets go of what holds the device open
-        del self._model
+        if self._configured is not None:
+            calls = (self._configured.deactivate,) * self._alone + (self._configured.shutdown,)
+            for call in (*calls, lambda: self._configured.__exit__(None, None, None)):
+                with contextlib.suppress(self._platform.pyhailort.pyhailort.HailoRTException):
+                    call()
+        self._configured = self._model = None  # HailoRT keeps the device open for as long as a model of it lives
 
 
-def _check_streams(platform: Any, model: Any, hef: Path, dimension: int) -> type[np.uint8] | type[np.uint16]:
-    """The type of the output; the input must be what the rectifier writes, so that nothing is converted."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(f"{hef} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; expected one of each")
-    taken, given = model.input(), model.output()
-    order = str(taken.format.order).rsplit(".", 1)[-1]
-    kind = str(taken.format.type).rsplit(".", 1)[-1]
-    if list(taken.shape) != _INPUT or order != "NHWC" or kind != "UINT8":
-        raise ModelError(f"{hef} takes {taken.shape} {order} {kind}; expected {_INPUT} NHWC UINT8, RGB")
-    if math.prod(given.shape) != dimension:
-        raise ModelError(f"{hef} gives {given.shape} numbers; expected {dimension}, as model.json says")
-    native = str(given.format.type).rsplit(".", 1)[-1]
-    if native not in _OUTPUTS:  # float32 would add a conversion, and a thread for it
-        given.set_format_type(platform.FormatType.UINT8)
-        native = "UINT8"
-    return _OUTPUTS[native]
+def _name(constant: Any) -> str:
+    """The name of one of HailoRT's constants."""
+    return str(constant).rsplit(".", 1)[-1]
 
 
 def _quantisation(hef: Path, infos: list[Any], dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,7 +196,7 @@ def _quantisation(hef: Path, infos: list[Any], dimension: int) -> tuple[NDArray[
     zero_points = np.array([info.qp_zp for info in infos], np.float64)
     if (scales == scales[:1]).all() and (zero_points == zero_points[:1]).all():
         scales, zero_points = scales[:1], zero_points[:1]
-    sound = len(scales) in (1, dimension) and (scales > 0).all() and (zero_points == np.round(zero_points)).all()
-    if not sound:
+    whole = np.isfinite(zero_points) & (zero_points == np.round(zero_points))
+    if len(scales) not in (1, dimension) or not ((scales > 0) & np.isfinite(scales) & whole).all():
         raise ModelError(f"{hef}: scales {scales} and zero points {zero_points} of its output can't be used")
     return scales, zero_points

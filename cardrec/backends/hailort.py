@@ -6,8 +6,9 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from cardrec import hailo_facts
@@ -44,36 +45,72 @@ def load() -> Any:
         raise DeviceUnavailable(f"HailoRT's library hailo_platform can't be imported ({error}): {INSTALL}") from error
 
 
-@contextlib.contextmanager
-def errors_while(platform: Any, doing: str) -> Iterator[None]:
-    """Turns HailoRT's exceptions into ours.
+def errors_while(platform: Any, doing: str, *, loading: bool = False) -> AbstractContextManager[None]:
+    """Turns HailoRT's exceptions into ours, for a ``with`` block.
+
+    Args:
+        platform: the module `hailo_platform`.
+        doing: what, for the message.
+        loading: a network, whose file may be at fault.
 
     Raises:
-        DeviceTimeout, DeviceBusy, DeviceUnavailable, ModelError, DeviceError: by what HailoRT said.
+        ModelError: the file is at fault.
+        DeviceTimeout, DeviceBusy, DeviceUnavailable, DeviceError: by what HailoRT said.
     """
-    try:
-        yield
-    except platform.pyhailort.pyhailort.HailoRTException as error:
-        raise translated(platform, error, doing) from error
+    return _Translation(platform, doing, loading)
 
 
-def translated(platform: Any, error: BaseException, doing: str) -> DeviceError | ModelError:
+@dataclass(frozen=True, slots=True)
+class _Translation(AbstractContextManager[None]):
+    """See `errors_while`. A class, since `contextlib.contextmanager` keeps the frames that must go."""
+
+    platform: Any
+    doing: str
+    loading: bool
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del trace
+        if not isinstance(error, self.platform.pyhailort.pyhailort.HailoRTException):
+            return
+        _forget_frames(error)
+        if self.loading and "HEF" in f"{type(error).__name__} {error}":
+            remedy = "compile the network for this chip with the compiler that goes with this HailoRT"
+            raise ModelError(f"{_said(error, self.doing)}; {remedy}") from error
+        raise translated(self.platform, error, self.doing) from error
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Takes the frames from HailoRT's error: they hold its network, and that the device, while anybody keeps it."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+
+
+def translated(platform: Any, error: BaseException, doing: str) -> DeviceError:
     """One of HailoRT's exceptions as one of ours, with the remedy."""
-    kind, said = type(error).__name__, f"{doing}: {type(error).__name__}: {error}"
+    kind, said = type(error).__name__, _said(error, doing)
     if "Timeout" in kind or "HAILO_TIMEOUT" in said:
         return DeviceTimeout(f"{said}; the device did not answer in time. If it goes on, {_LOOK}")
     if hailo_facts.is_busy(error):
         return _nothing_free(platform, said)
-    if "HEF" in kind or "HEF" in str(error):
-        return ModelError(f"{said}; compile the network for this chip with the compiler that goes with this HailoRT")
     if any(word in kind + said for word in ("Driver", "DRIVER", "CommunicationClosed", "NOT_AVAILABLE")):
         return DeviceUnavailable(f"{said}; the device or its driver is gone: look at its power and cable; {_LOOK}")
     return DeviceError(f"{said}; {_LOOK}")
 
 
+def _said(error: BaseException, doing: str) -> str:
+    return f"{doing}: {type(error).__name__}: {error}"
+
+
 def _nothing_free(platform: Any, said: str) -> DeviceError:
     """HailoRT says the same of a device that is not there and of one that is taken."""
-    if platform.Device.scan():
+    found = []
+    with contextlib.suppress(platform.pyhailort.pyhailort.HailoRTException):
+        found = platform.Device.scan()
+    if found:
         return DeviceBusy(
             f"{said}; another process holds the Hailo device: end it, or share it through Hailo's service, in both "
             "with HailoEncoder(..., shared=True, multi_process_service=True)"
@@ -177,7 +214,7 @@ class DeviceShare:
                     "the Hailo device failed and can't be opened again while others in this process use it"
                 )
             if held.vdevice is not None:
-                _release(self._platform, held.vdevice)
+                _release(held.vdevice)
                 held.vdevice = None
             held.vdevice = _open_vdevice(self._platform, self.settings)
 
@@ -191,7 +228,7 @@ class DeviceShare:
             if held.users == 0:
                 _held.pop(os.getpid(), None)
                 if held.vdevice is not None:
-                    _release(self._platform, held.vdevice)
+                    _release(held.vdevice)
 
 
 def _open_vdevice(platform: Any, settings: DeviceSettings) -> Any:
@@ -205,8 +242,8 @@ def _open_vdevice(platform: Any, settings: DeviceSettings) -> Any:
         return platform.VDevice(params)
 
 
-def _release(platform: Any, vdevice: Any) -> None:
+def _release(vdevice: Any) -> None:
     """Lets a VDevice go, also one that has failed."""
     gc.collect()  # whatever was configured keeps the device open for as long as it lives
-    with contextlib.suppress(platform.pyhailort.pyhailort.HailoRTException):
+    with contextlib.suppress(Exception):  # HailoRT does not wrap this call's errors in its own exceptions
         vdevice.release()
