@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.captures import Picture, capture, drawn_error
+from cardrec.decide import TAIL, Calibration
 from cardrec.duplicates import NEAR
 from cardrec.image import Frame, load
 from cardrec.logistic import fit_logistic
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from cardrec.snapshot import Snapshot
     from cardrec.types import ImageLike
 
-__all__ = ["Sample", "calibrate", "fit"]
+__all__ = ["FEWEST_CARDS", "Sample", "calibrate", "fit"]
 
 CARDS = 128
 """Cards that are photographed, or all where there are fewer."""
-CAPTURES = 640
-"""Photos of them together, 5 of each of `CARDS`; a second on one core of a desktop for 100."""
+FEWEST_CARDS = 3
+"""With fewer there is nothing that a card that is left out could be taken for."""
+CAPTURES = 320
+"""Photos of them together: what takes four seconds of one core."""
 MOST_CAPTURES = 64
 """Photos of one card."""
 PICTURE_HEIGHT = 360
@@ -43,10 +47,9 @@ FALSE_ACCEPTS = 0.01
 """Share of strangers that are accepted where nothing else is asked for."""
 AMBIGUOUS_STRANGERS = 0.1
 """Share of strangers that are called ambiguous or are accepted."""
-TAIL = 0.1
-"""Share of the strangers whose scores tell how the highest ones fall off."""
 RIDGE = 1e-3
 
+_LEAST_SCALE = 0.1  # of the tail's log-odds, where the strangers of a small catalog are all alike
 _DEPTH = 32  # rows to search for at first
 
 
@@ -78,9 +81,12 @@ class Sample:
         else:
             self._ids.discard(heapq.heapreplace(self._kept, entry)[1].card_id)
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def cards(self) -> list[Kept]:
         """The sample, ordered by id."""
-        return sorted(kept for _, kept in self._kept)
+        return sorted((kept for _, kept in self._kept), key=lambda kept: kept.card_id)
 
 
 def _small(image: ImageLike) -> tuple[Picture, bool]:
@@ -113,7 +119,7 @@ def calibrate(sample: Sequence[Kept], encoder: CardEncoder, snapshot: Snapshot, 
         own = _look_alikes(snapshot, card.card_id)
         for vector in _photographed(card, each, encoder, rng):
             best, score, margin = _ranked(snapshot, vector, frozenset())
-            known.append((best in own, score, margin))
+            known.append((best == card.card_id, score, margin))
             strangers.append(_ranked(snapshot, vector, own)[1:])
     inside, outside = np.array(known, np.float64), np.array(strangers, np.float64)
     return fit(inside[:, 1], inside[:, 2], inside[:, 0] > 0, outside[:, 0], outside[:, 1])
@@ -190,14 +196,21 @@ def fit(
     target = np.concatenate([right, np.zeros(len(outside_score), bool)])
     counts = np.concatenate([np.full(len(score), 1 / len(score)), np.full(len(outside_score), 1 / len(outside_score))])
     weights = fit_logistic(design, target, ridge=RIDGE, counts=counts * len(scores) / 2)
+    if weights[2] < 0:  # a longer lead can't tell against a card: there were no close ones to learn from
+        weights = np.append(fit_logistic(design[:, :2], target, ridge=RIDGE, counts=counts * len(scores) / 2), 0.0)
     tail_from, tail_scale = _tail(design[len(score) :] @ weights)
-    numbers = dict(zip(("bias", "score_weight", "margin_weight"), weights.tolist(), strict=True)) | {
-        "max_margin": max_margin,
-        "min_score": float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS)),
-        "tail_from": tail_from,
-        "tail_scale": tail_scale,
-    }
-    return {name: round(value, 5) for name, value in numbers.items()}
+    bias, score_weight, margin_weight = weights.tolist()
+    calibration = Calibration(
+        min_confidence=0.0,
+        min_score=float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS)),
+        max_margin=max_margin,
+        bias=bias,
+        score_weight=score_weight,
+        margin_weight=margin_weight,
+        tail_from=tail_from,
+        tail_scale=tail_scale,
+    ).for_false_accepts(FALSE_ACCEPTS)
+    return {name: round(float(value), 5) for name, value in asdict(calibration).items()}
 
 
 def _tail(logits: NDArray[np.float64]) -> tuple[float, float]:
@@ -207,4 +220,4 @@ def _tail(logits: NDArray[np.float64]) -> tuple[float, float]:
     shape of an exponential), which also says what is too rare to have been seen.
     """
     start = float(np.quantile(logits, 1 - TAIL))
-    return start, float(np.mean(logits[logits > start] - start)) if (logits > start).any() else 0.0
+    return start, max(_LEAST_SCALE, float(np.mean(logits[logits > start] - start)) if (logits > start).any() else 0.0)

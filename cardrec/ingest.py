@@ -141,10 +141,12 @@ def write_items(
     on_duplicate: OnDuplicate,
     on_skip: OnSkip | None,
     progress: Progress | None,
+    seen: Callable[[str, ImageLike], None] | None = None,
 ) -> list[Skipped]:
     """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
 
-    The ids of ``existing``, the catalog that the segment will join, count as taken; the rest is as in `Catalog.build`.
+    The ids of ``existing``, the catalog that the segment will join, count as taken; ``seen`` is called with each
+    picture that was written; the rest is as in `Catalog.build`.
 
     Raises:
         InputError: an item is no (card_id, image, metadata).
@@ -159,6 +161,9 @@ def write_items(
         kept, vectors = _encode_readable(encoder, batch, skipped, on_skip)
         if kept:
             writer.add([(each.card_id, each.text) for each in kept], vectors)
+        if seen is not None:
+            for each in kept:
+                seen(each.card_id, each.image)
         ids.written()
         if progress is not None:
             progress("encode", done, total)

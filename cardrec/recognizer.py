@@ -48,6 +48,8 @@ class Recognizer:
         detector: what finds the outlines; None is `OutlineDetector`.
         encoder: an open backend, such as a `HailoEncoder` with settings of one's own, instead of ``model``, ``backend``
             and ``threads``; it stays the caller's to close.
+        max_false_accept: share of the cards that are not in the catalog that may be taken for one that is, above 0 and
+            at most 0.1; None is 0.01. What is less certain is ambiguous or unknown.
 
     Raises:
         CatalogMismatchError: the catalog was built with another model.
@@ -72,6 +74,7 @@ class Recognizer:
         color: Color = "bgr",
         detector: Detector | None = None,
         encoder: Encoder | None = None,
+        max_false_accept: float | None = None,
     ) -> None:
         check_color(color)
         self._request = Request(_positive("top_k", top_k), _positive("max_cards", max_cards), None)
@@ -87,7 +90,10 @@ class Recognizer:
             self._encoder = encoder or open_encoder(model, backend=backend, threads=threads)
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
             numbers = self._catalog.calibration or self._encoder.model.calibration
-            self._reader = Reader(self._encoder, self._catalog, Calibration.from_numbers(numbers))
+            calibration = Calibration.from_numbers(numbers)
+            if max_false_accept is not None:
+                calibration = calibration.for_false_accepts(max_false_accept)
+            self._reader = Reader(self._encoder, self._catalog, calibration)
             self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:
             self.close()

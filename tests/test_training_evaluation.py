@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from test_training_data import picture
 
 from cardrec import Result
+from cardrec.calibrate import RIDGE
 from cardrec.decide import Calibration, decide
 from cardrec.logistic import fit_logistic
 from cardrec.model import BUNDLED, Model
 from training import end_to_end, evaluate, evaluation_sheets, evaluation_tables, references, retrieval, robustness
-from training.calibration import RIDGE, calibrate, confidence
+from training.calibration import calibrate, confidence
 from training.data import CardImage
 from training.evaluate_frames import outcome
 from training.evaluation_figures import rate
