@@ -49,6 +49,10 @@ AMBIGUOUS_STRANGERS = 0.1
 """Share of strangers that are called ambiguous or are accepted."""
 RIDGE = 1e-3
 
+_ONE_IN_A_HUNDRED = 2.326  # standard deviations of a normal distribution
+_PRIOR_CARDS = 8
+_PRIOR_DEVIATION = 0.055  # of strangers' best cosines between cards: 0.054 in a catalog of 100 Redemption cards
+_BLANKS_LEAD = 0.01  # cosine by which a card must beat what is none
 _LEAST_SCALE = 0.1  # of the tail's log-odds, where the strangers of a small catalog are all alike
 _DEPTH = 32  # rows to search for at first
 
@@ -114,15 +118,17 @@ def calibrate(sample: Sequence[Kept], encoder: CardEncoder, snapshot: Snapshot, 
     rng = np.random.default_rng(seed)
     each = min(MOST_CAPTURES, -(-CAPTURES // len(sample)))
     known: list[tuple[bool, float, float]] = []
-    strangers = [_ranked(snapshot, vector, frozenset())[1:] for vector in _blanks(encoder, rng)]
-    for card in sample:
+    strangers = [(-1.0, *_ranked(snapshot, vector, frozenset())[1:]) for vector in _blanks(encoder, rng)]
+    for number, card in enumerate(sample):
         own = _look_alikes(snapshot, card.card_id)
         for vector in _photographed(card, each, encoder, rng):
             best, score, margin = _ranked(snapshot, vector, frozenset())
             known.append((best == card.card_id, score, margin))
-            strangers.append(_ranked(snapshot, vector, own)[1:])
+            strangers.append((float(number), *_ranked(snapshot, vector, own)[1:]))
     inside, outside = np.array(known, np.float64), np.array(strangers, np.float64)
-    return fit(inside[:, 1], inside[:, 2], inside[:, 0] > 0, outside[:, 0], outside[:, 1])
+    return fit(
+        inside[:, 1], inside[:, 2], inside[:, 0] > 0, outside[:, 1], outside[:, 2], outside[:, 0].astype(np.int64)
+    )
 
 
 def _photographed(card: Kept, count: int, encoder: CardEncoder, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -135,7 +141,10 @@ def _photographed(card: Kept, count: int, encoder: CardEncoder, rng: np.random.G
 def _blanks(encoder: CardEncoder, rng: np.random.Generator) -> NDArray[np.float32]:
     """The vectors of what is no card's face: even paper, a gradient, a pattern such as backs have."""
     y, x = np.mgrid[0:INPUT_SIZE, 0:INPUT_SIZE, 0:3][:2] / INPUT_SIZE
-    pictures = [255 * np.ones_like(x), 90 + 60 * x, 60 + 120 * y * x, 128 + 100 * np.sin(40 * x) * np.sin(40 * y)]
+    pictures = [np.full_like(x, level) for level in (20, 90, 160, 245)]
+    pictures += [90 + 60 * x, 240 - 90 * y, 60 + 120 * y * x, 200 - 150 * np.hypot(x - 0.5, y - 0.5)]
+    pictures += [128 + 100 * np.sin(waves * x) * np.sin(waves * y) for waves in (15, 40, 70)]
+    pictures += [128 + 90 * np.sin(waves * (x + y)) for waves in (20, 45, 90)]
     noisy = [np.clip(each + rng.normal(0, 4, x.shape), 0, 255).astype(np.uint8) for each in pictures]
     return _encoded(noisy, False, encoder)
 
@@ -178,6 +187,7 @@ def fit(
     right: NDArray[np.bool_],
     outside_score: NDArray[np.float64],
     outside_margin: NDArray[np.float64],
+    outside_card: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
     """The curve of confidence, and what strangers rarely reach.
 
@@ -189,6 +199,7 @@ def fit(
         right: (n,) whether the best card is the right one.
         outside_score: (m,) the same of cards that are not in the catalog.
         outside_margin: (m,).
+        outside_card: (m,) which card each of them shows, where there are several photos of one; -1: of none.
     """
     max_margin = float(np.quantile(outside_margin, 1 - FALSE_ACCEPTS))
     scores, margins = np.concatenate([score, outside_score]), np.concatenate([margin, outside_margin])
@@ -198,11 +209,18 @@ def fit(
     weights = fit_logistic(design, target, ridge=RIDGE, counts=counts * len(scores) / 2)
     if weights[2] < 0:  # a longer lead can't tell against a card: there were no close ones to learn from
         weights = np.append(fit_logistic(design[:, :2], target, ridge=RIDGE, counts=counts * len(scores) / 2), 0.0)
-    tail_from, tail_scale = _tail(design[len(score) :] @ weights)
+    logits = design[len(score) :] @ weights
+    tail_from, tail_scale = _tail(logits)
+    if outside_card is not None:
+        least = _cautious(logits, outside_card, weights[1])
+        tail_from = max(tail_from, least - tail_scale * float(np.log(TAIL / FALSE_ACCEPTS)))
     bias, score_weight, margin_weight = weights.tolist()
+    min_score = float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS))
+    if outside_card is not None and (outside_card < 0).any():  # what is no card must be unknown
+        min_score = max(min_score, float(outside_score[outside_card < 0].max()) + _BLANKS_LEAD)
     calibration = Calibration(
         min_confidence=0.0,
-        min_score=float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS)),
+        min_score=min_score,
         max_margin=max_margin,
         bias=bias,
         score_weight=score_weight,
@@ -221,3 +239,25 @@ def _tail(logits: NDArray[np.float64]) -> tuple[float, float]:
     """
     start = float(np.quantile(logits, 1 - TAIL))
     return start, max(_LEAST_SCALE, float(np.mean(logits[logits > start] - start)) if (logits > start).any() else 0.0)
+
+
+def _cautious(logits: NDArray[np.float64], cards: NDArray[np.int64], score_weight: float) -> float:
+    """What one in a hundred strangers exceeds if the cards that were left out are few, however many photos there are.
+
+    The next stranger differs from them as they differ from one another: its log-odds have a t distribution, the
+    prediction of a new observation. How much cards differ is taken from them and, as if from `_PRIOR_CARDS` more, from
+    other catalogs.
+    """
+    groups = [logits[cards == card] for card in np.unique(cards[cards >= 0])]
+    means = np.array([group.mean() for group in groups])
+    among, within = means.var() * len(means), float(np.mean([group.var() for group in groups]))
+    freedom = len(means) - 1 + _PRIOR_CARDS
+    between = (among + _PRIOR_CARDS * (_PRIOR_DEVIATION * score_weight) ** 2) / freedom
+    reach = _student(_ONE_IN_A_HUNDRED, freedom) * np.sqrt((1 + 1 / len(means)) * (between + within))
+    return float(means.mean() + reach)
+
+
+def _student(normal: float, freedom: int) -> float:
+    """The quantile of Student's t where the normal distribution has ``normal`` (Fisher's expansion, three terms)."""
+    z = normal
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

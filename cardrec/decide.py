@@ -15,7 +15,10 @@ from dataclasses import MISSING, dataclass, fields, replace
 from cardrec.errors import InputError, ModelError
 from cardrec.types import Status
 
-__all__ = ["TAIL", "Calibration", "decide"]
+__all__ = ["LEAST_CONFIDENCE", "TAIL", "Calibration", "decide"]
+
+LEAST_CONFIDENCE = 0.8
+"""Of a match, however few strangers there are: of two printings that look the same, neither is named."""
 
 TAIL = 0.1
 """Share of the strangers from whose scores it is told how the highest ones fall off."""
@@ -57,7 +60,7 @@ class Calibration:
         return cls(**{each.name: float(numbers[each.name]) for each in fields(cls) if each.name in numbers})
 
     def for_false_accepts(self, share: float) -> Calibration:
-        """This calibration with the threshold that so many of the strangers pass.
+        """This calibration with the threshold that so many of the strangers pass, but at least `LEAST_CONFIDENCE`.
 
         Args:
             share: of the cards in view that are not in the catalog, above 0 and at most `TAIL`.
@@ -72,7 +75,18 @@ class Calibration:
                 f"max_false_accept={share!r}: this catalog was not calibrated on its own cards, and has one threshold "
                 "only; build it from pictures"
             )
-        return replace(self, min_confidence=_logistic(self.tail_from + self.tail_scale * math.log(TAIL / share)))
+        threshold = _logistic(self.tail_from + self.tail_scale * math.log(TAIL / share))
+        return replace(self, min_confidence=max(threshold, LEAST_CONFIDENCE))
+
+    def rivals(self, scores: Sequence[float]) -> int:
+        """How many of the best cards, the first included, can't be told apart by these scores, best first.
+
+        One that is behind the first by less than a match would need at that score might be the card as well.
+        """
+        wanted = math.log(self.min_confidence / (1 - self.min_confidence)) if 0 < self.min_confidence < 1 else math.inf
+        short = wanted - self.bias - self.score_weight * scores[0]
+        lead = min(self.max_margin, short / self.margin_weight) if self.margin_weight > 0 else 0.0
+        return 1 + sum(scores[0] - score < lead for score in scores[1:])
 
 
 def decide(scores: Sequence[float], calibration: Calibration) -> tuple[Status, float]:

@@ -168,8 +168,10 @@ class Reader:
             rows_asked *= 4
 
     def _card(self, sighting: Sighting, matches: tuple[Match, ...], top_k: int) -> Card:
-        status, confidence = decide([match.score for match in matches], self.calibration)
-        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence)
+        scores = [match.score for match in matches]
+        status, confidence = decide(scores, self.calibration)
+        among = self.calibration.rivals(scores) if status == "ambiguous" else int(status == "match")
+        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, matches[:among])
 
 
 def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[Match, ...]:

@@ -52,6 +52,8 @@ class Card:
         matches: the best catalog cards, best first, one per card_id.
         status: ``match``, ``ambiguous`` or ``unknown``.
         confidence: calibrated probability that the best match is right, 0..1.
+        group: what it may be: of a match that card alone, of an ambiguous one the matches that can't be told apart,
+            such as two printings of one picture; of an unknown one nothing.
     """
 
     corners_px: NDArray[np.float32]
@@ -59,6 +61,7 @@ class Card:
     matches: tuple[Match, ...]
     status: Status
     confidence: float
+    group: tuple[Match, ...] = ()
 
     @property
     def match(self) -> Match | None:
@@ -70,6 +73,7 @@ class Card:
         return {
             "status": self.status,
             "confidence": round(self.confidence, 4),
+            "group": [match.card_id for match in self.group],
             "detection": round(self.detection, 4),
             "corners_px": [[round(float(x), 2), round(float(y), 2)] for x, y in self.corners_px],
             "matches": [

@@ -146,7 +146,8 @@ def divided(source: Source, size: int, count: int) -> tuple[list[CardImage], lis
     outside = {card.face for card in strangers}
     taken = {card.card_id for card in known}
     others = [card for card in source.cards if card.face not in outside and card.card_id not in taken]
-    return known + thinned(others, max(0, size - len(known))), known, strangers
+    filler = thinned(others, size - len(known)) if size > len(known) else []
+    return known + filler, known, strangers
 
 
 @contextmanager
