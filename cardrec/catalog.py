@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cardrec import changes
+from cardrec.calibrate import FEWEST_CARDS, Sample, calibrate
 from cardrec.changes import check_model
 from cardrec.duplicates import NEAR, Duplicate, check_near, find_duplicates
 from cardrec.errors import CatalogError, InputError
@@ -72,7 +73,7 @@ class Catalog:
         overwrite: bool = False,
         on_duplicate: OnDuplicate = "error",
         dtype: Dtype = "float32",
-        calibration: Mapping[str, Any] | None = None,
+        calibration: Mapping[str, Any] | Literal["measure"] | None = "measure",
         near: float | None = NEAR,
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
@@ -87,7 +88,8 @@ class Catalog:
             overwrite: replace an existing catalog; files that are not the catalog's own are left alone.
             on_duplicate: ``"keep-all"`` keeps several views of a card under one card_id; else that is an error.
             dtype: of the stored vectors; ``"float16"`` halves them, the search is exact with respect to what is stored.
-            calibration: numbers for the decision, kept with the catalog.
+            calibration: numbers for the decision, kept with the catalog. ``"measure"`` finds them on simulated photos
+                of some of its cards, which takes some seconds; None leaves it to the model's.
             near: cosine from which pictures under different ids are reported as near-duplicates; None: no report.
             on_skip: called with (card_id, source, reason) for each picture that can't be used.
             progress: called with (stage, done, total or None), stage ``"encode"``, then ``"duplicates"``.
@@ -104,7 +106,9 @@ class Catalog:
         if near is not None:
             check_near(near)
         folder = Path(path)
-        manifest = _manifest(encoder.fingerprint, encoder.preprocessing_hash, encoder.dimension, dtype, calibration)
+        sample = Sample() if calibration == "measure" else None
+        given = None if isinstance(calibration, str) else calibration
+        manifest = _manifest(encoder.fingerprint, encoder.preprocessing_hash, encoder.dimension, dtype, given)
 
         def fill(writer: SegmentWriter) -> list[Skipped]:
             return write_items(
@@ -116,9 +120,13 @@ class Catalog:
                 on_skip=on_skip,
                 progress=progress,
                 pictures=pictures,
+                seen=None if sample is None else sample.see,
             )
 
         skipped = changes.create(folder, manifest, overwrite, fill)
+        if sample is not None and len(sample) >= FEWEST_CARDS:
+            cards = sample.cards()
+            changes.calibrate(folder, lambda snapshot: calibrate(cards, encoder, snapshot))
         return _report(Snapshot.open(folder), 0, skipped, near, progress)
 
     @classmethod

@@ -15,12 +15,12 @@ from cardrec.snapshot import Snapshot
 from cardrec.store import Transaction, creating, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["append", "check_model", "compact", "create", "remove"]
+__all__ = ["append", "calibrate", "check_model", "compact", "create", "remove"]
 
 _COPY_ROWS = 1024
 
@@ -57,6 +57,15 @@ def append(folder: Path, fill: Callable[[SegmentWriter, Snapshot], T]) -> tuple[
             elif writer.rows:
                 _commit_alone(transaction, existing.manifest, writer)
         return existing.rows, result, Snapshot.open(folder)
+
+
+def calibrate(folder: Path, measure: Callable[[Snapshot], Mapping[str, float]]) -> Snapshot:
+    """Give a catalog the calibration that ``measure`` finds for its state; returns the new state."""
+    with writing(folder) as transaction:
+        existing = Snapshot.open(folder)
+        manifest = replace(existing.manifest, calibration=measure(existing))
+        transaction.commit(manifest, manifest.segments, manifest.basis)
+        return Snapshot.open(folder)
 
 
 def remove(folder: Path, card_ids: list[str]) -> tuple[int, Snapshot]:

@@ -2,20 +2,26 @@
 
 Two numbers decide: the best card's cosine (is it in the catalog at all?) and its lead over the next card (is it this
 printing?). A logistic curve makes a probability of them, and a match is what is probable enough. Curve and thresholds
-come from simulated captures of cards that no training saw, measured by `python -m training.evaluate` and stored with
-the model.
+come from simulated photos: of the catalog's own cards where it was built from pictures (`cardrec.calibrate`), else of
+cards that no training saw, measured by `python -m training.evaluate` and stored with the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 
-from cardrec.errors import ModelError
+from cardrec.errors import InputError, ModelError
 from cardrec.types import Status
 
-__all__ = ["Calibration", "decide"]
+__all__ = ["LEAST_CONFIDENCE", "TAIL", "Calibration", "decide"]
+
+LEAST_CONFIDENCE = 0.8
+"""Of a match, however few strangers there are: of two printings that look the same, neither is named."""
+
+TAIL = 0.1
+"""Share of the strangers from whose scores it is told how the highest ones fall off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Calibration:
             of them clearly enough.
         max_margin: the most that the lead counts; a longer one tells of a small catalog, not of the card.
         bias, score_weight, margin_weight: logistic regression of 'the best match is right' on score and margin.
+        tail_from, tail_scale: the log-odds that a tenth of the strangers exceeds, and how fast they get rarer from
+            there, see `for_false_accepts`; scale 0: not known.
     """
 
     min_confidence: float
@@ -36,6 +44,8 @@ class Calibration:
     bias: float
     score_weight: float
     margin_weight: float
+    tail_from: float = 0.0
+    tail_scale: float = 0.0
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, float]) -> Calibration:
@@ -44,10 +54,39 @@ class Calibration:
         Raises:
             ModelError: a number is missing.
         """
-        missing = [name for name in cls.__slots__ if name not in numbers]
+        missing = [each.name for each in fields(cls) if each.name not in numbers and each.default is MISSING]
         if missing:
             raise ModelError(f"the calibration lacks {', '.join(missing)}; evaluate and export the model again")
-        return cls(**{name: float(numbers[name]) for name in cls.__slots__})
+        return cls(**{each.name: float(numbers[each.name]) for each in fields(cls) if each.name in numbers})
+
+    def for_false_accepts(self, share: float) -> Calibration:
+        """This calibration with the threshold that so many of the strangers pass, but at least `LEAST_CONFIDENCE`.
+
+        Args:
+            share: of the cards in view that are not in the catalog, above 0 and at most `TAIL`.
+
+        Raises:
+            InputError: the share is out of range, or how rare strangers get was not measured.
+        """
+        if not 0 < share <= TAIL:
+            raise InputError(f"max_false_accept={share!r}; expected a share above 0 and at most {TAIL}")
+        if self.tail_scale <= 0:
+            raise InputError(
+                f"max_false_accept={share!r}: this catalog was not calibrated on its own cards, and has one threshold "
+                "only; build it from pictures"
+            )
+        threshold = _logistic(self.tail_from + self.tail_scale * math.log(TAIL / share))
+        return replace(self, min_confidence=max(threshold, LEAST_CONFIDENCE))
+
+    def rivals(self, scores: Sequence[float]) -> int:
+        """How many of the best cards, the first included, can't be told apart by these scores, best first.
+
+        One that is behind the first by less than a match would need at that score might be the card as well.
+        """
+        wanted = math.log(self.min_confidence / (1 - self.min_confidence)) if 0 < self.min_confidence < 1 else math.inf
+        short = wanted - self.bias - self.score_weight * scores[0]
+        lead = min(self.max_margin, short / self.margin_weight) if self.margin_weight > 0 else 0.0
+        return 1 + sum(scores[0] - score < lead for score in scores[1:])
 
 
 def decide(scores: Sequence[float], calibration: Calibration) -> tuple[Status, float]:

@@ -144,10 +144,12 @@ def write_items(
     on_skip: OnSkip | None,
     progress: Progress | None,
     pictures: bool = False,
+    seen: Callable[[str, ImageLike], None] | None = None,
 ) -> list[Skipped]:
     """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
 
-    The ids of ``existing``, the catalog that the segment will join, count as taken; the rest is as in `Catalog.build`.
+    The ids of ``existing``, the catalog that the segment will join, count as taken; ``seen`` is called with each
+    picture that was written; the rest is as in `Catalog.build`.
 
     Raises:
         InputError: an item is no (card_id, image, metadata).
@@ -165,6 +167,9 @@ def write_items(
             if pictures:
                 writer.add_pictures([shrunk(load(each.image, color=color)) for each in kept])
             writer.add([(each.card_id, each.text) for each in kept], vectors)
+        if seen is not None:
+            for each in kept:
+                seen(each.card_id, each.image)
         ids.written()
         if progress is not None:
             progress("encode", done, total)

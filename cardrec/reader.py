@@ -183,7 +183,11 @@ class Reader:
         if self.second_look is not None and state.has_pictures and not _is_sure(*found[1:]):
             found = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or found
         matches, status, confidence = found
-        return Card(sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, embedding)
+        scores = [match.score for match in matches]
+        among = self.calibration.rivals(scores) if status == "ambiguous" else int(status == "match")
+        return Card(
+            sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, matches[:among], embedding
+        )
 
     def _looks(self, state: Snapshot) -> bool:
         """Whether a second look can be taken."""

@@ -53,6 +53,8 @@ class Recognizer:
             and ``threads``; it stays the caller's to close.
         second_look: where the catalog keeps pictures, compare the candidates of a card that is not surely recognised
             with the frame, pixel by pixel.
+        max_false_accept: share of the cards that are not in the catalog that may be taken for one that is, above 0 and
+            at most 0.1; None is 0.01. What is less certain is ambiguous or unknown.
 
     Raises:
         CatalogMismatchError: the catalog was built with another model.
@@ -78,6 +80,7 @@ class Recognizer:
         detector: Detector | None = None,
         encoder: Encoder | None = None,
         second_look: bool = True,
+        max_false_accept: float | None = None,
     ) -> None:
         check_color(color)
         self._request = Request(_positive("top_k", top_k), _positive("max_cards", max_cards), None)
@@ -94,7 +97,10 @@ class Recognizer:
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
             looks = SecondLook() if second_look else None
             numbers = self._catalog.calibration or self._encoder.model.calibration
-            self._reader = Reader(self._encoder, self._catalog, Calibration.from_numbers(numbers), looks)
+            calibration = Calibration.from_numbers(numbers)
+            if max_false_accept is not None:
+                calibration = calibration.for_false_accepts(max_false_accept)
+            self._reader = Reader(self._encoder, self._catalog, calibration, looks)
             self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:
             self.close()

@@ -53,6 +53,8 @@ class Card:
             catalog's pictures put them in another order.
         status: ``match``, ``ambiguous`` or ``unknown``.
         confidence: calibrated probability that the best match is right, 0..1.
+        group: what it may be: of a match that card alone, of an ambiguous one the matches that can't be told apart,
+            such as two printings of one picture; of an unknown one nothing.
         embedding: (d,) float32 unit vector of what was read; None where a card was made without one.
     """
 
@@ -61,6 +63,7 @@ class Card:
     matches: tuple[Match, ...]
     status: Status
     confidence: float
+    group: tuple[Match, ...] = ()
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
@@ -73,6 +76,7 @@ class Card:
         return {
             "status": self.status,
             "confidence": round(self.confidence, 4),
+            "group": [match.card_id for match in self.group],
             "detection": round(self.detection, 4),
             "corners_px": [[round(float(x), 2), round(float(y), 2)] for x, y in self.corners_px],
             "matches": [

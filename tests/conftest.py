@@ -13,7 +13,7 @@ from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
 from PIL import Image
 
-from cardrec import Catalog, Recognizer
+from cardrec import Catalog, Recognizer, calibrate
 from cardrec.backends.simulated import make_bundle, write_bundle
 from cardrec.embed import Embedder
 from cardrec.model import Model
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TINY_CARDS = 8
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_captures() -> Iterator[None]:
+    """Catalogs are calibrated on a few simulated photos: on as many as for users it takes seconds for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "CAPTURES", 32)
+        yield
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def sighting(
         Match(card_id, 0.99 - gap * place, place, {"name": card_id.upper()}) for place, card_id in enumerate(ranked)
     )
     status: Status = "match" if confidence >= 0.88 else "ambiguous" if confidence > 0.3 else "unknown"
-    return Card(corners.astype(np.float32), 0.99, matches, status, confidence, look(like or name))
+    seen_as = look(like or name)
+    return Card(corners.astype(np.float32), 0.99, matches, status, confidence, embedding=seen_as)
 
 
 def frame(index: int, cards: Iterable[Card]) -> Result:

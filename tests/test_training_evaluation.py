@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from test_training_data import picture
 
 from cardrec import Result
+from cardrec.calibrate import RIDGE
 from cardrec.decide import Calibration, decide
+from cardrec.logistic import fit_logistic
 from cardrec.model import BUNDLED, Model
 from training import end_to_end, evaluate, evaluation_sheets, evaluation_tables, references, retrieval, robustness
-from training.calibration import RIDGE, calibrate, confidence
+from training.calibration import calibrate, confidence
 from training.data import CardImage
 from training.evaluate_frames import outcome
 from training.evaluation_figures import rate
-from training.logistic import fit_logistic
 from training.methods import HASH, MODEL, Method, hash_vectors, open_methods, write_untrained
 from training.queries import Asked, Condition, Examiner, photograph, thinned
 from training.render import deck, render

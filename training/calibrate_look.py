@@ -24,7 +24,7 @@ from cardrec.embed import Embedder, open_encoder
 from cardrec.second_look import CANDIDATES, LookCalibration, near
 from training.data import CardImage, held_out, load_sources
 from training.evaluate_printing import LANGUAGES, MEASURED, SOURCES, artwork
-from training.logistic import fit_logistic
+from cardrec.logistic import fit_logistic
 from training.methods import hash_vectors
 from training.queries import generator, thinned
 from training.retrieval import auroc, twins
