@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from cardrec.compare import Reference, compare, side_for
 from cardrec.embed import Embedder, open_encoder
+from cardrec.logistic import fit_logistic
 from cardrec.second_look import CANDIDATES, LookCalibration, near
 from training.data import CardImage, held_out, load_sources
 from training.evaluate_printing import LANGUAGES, MEASURED, SOURCES, artwork
-from cardrec.logistic import fit_logistic
 from training.methods import hash_vectors
 from training.queries import generator, thinned
 from training.retrieval import auroc, twins
