@@ -51,8 +51,9 @@ MAX_SHIFT = 0.3
 """Largest entry of a homography's departure from the identity, in half sides; beyond it the registration has failed."""
 MAX_CORRELATION = 0.97
 """Of a cell, as the evidence counts it: no single cell decides."""
-SAME_PLACE = 0.03
-"""Largest difference of two homographies, in half sides, that may as well be one: 1.2 pixels at `COARSE_SIDE`."""
+SAME_PLACE = 0.006
+"""Largest difference of two homographies, in half sides, that may as well be one: a quarter of a pixel at `COARSE_SIDE`.
+Scans of two printings often lie differently by more; at 0.03 the right one of such a pair lost."""
 SATURATED = 250
 """Grey level from which a pixel of the frame tells nothing."""
 SETTLED = 1e-3
