@@ -52,7 +52,7 @@ MAX_SHIFT = 0.3
 MAX_CORRELATION = 0.97
 """Of a cell, as the evidence counts it: no single cell decides."""
 SAME_PLACE = 0.006
-"""Largest difference of two homographies, in half sides, that may as well be one: a quarter of a pixel at `COARSE_SIDE`.
+"""Largest difference of two homographies, in half sides, that may as well be one: a quarter of a coarse pixel.
 Scans of two printings often lie differently by more; at 0.03 the right one of such a pair lost."""
 SATURATED = 250
 """Grey level from which a pixel of the frame tells nothing."""
