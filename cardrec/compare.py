@@ -51,6 +51,9 @@ MAX_SHIFT = 0.3
 """Largest entry of a homography's departure from the identity, in half sides; beyond it the registration has failed."""
 MAX_CORRELATION = 0.97
 """Of a cell, as the evidence counts it: no single cell decides."""
+SAME_PLACE = 0.006
+"""Largest difference of two homographies, in half sides, that may as well be one: a quarter of a coarse pixel.
+Scans of two printings often lie differently by more; at 0.03 the right one of such a pair lost."""
 SATURATED = 250
 """Grey level from which a pixel of the frame tells nothing."""
 SETTLED = 1e-3
@@ -174,12 +177,17 @@ def compare(crop: Bytes, references: Sequence[Reference]) -> Comparison:
     evidence = np.array([_evidence(each) for each in cells], np.float32)
     rivals = np.flatnonzero(evidence >= evidence.max(initial=0.0) - RIVAL).tolist()
     side = grey.shape[0]
-    if side > COARSE_SIDE and len(rivals) > 1:
-        fine = _normalised(grey)
-        finer = [_evidence(_correlations(fine, references[n].fine(side), warps[n])) for n in rivals]
+    if side >= COARSE_SIDE and len(rivals) > 1:
+        fine, best = _normalised(grey), warps[int(evidence.argmax())]
+        finer = [_evidence(_correlations(fine, references[n].fine(side), _shared(warps[n], best))) for n in rivals]
         evidence += np.float32(max(finer) - evidence.max())  # the others stay as far behind the best as they were
         evidence[rivals] = finer
     return Comparison(np.array(likeness, np.float32), evidence)
+
+
+def _shared(warp: Matrix, best: Matrix) -> Matrix:
+    """The best candidate's registration for those that lie alike: cells in which they agree then cancel exactly."""
+    return best if np.abs(warp - best).max() <= SAME_PLACE else warp
 
 
 def _grey(picture: Bytes) -> Bytes:
