@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["BuildReport", "Catalog", "Duplicate", "Skipped", "VerifyReport"]
 
 PathLike = str | os.PathLike[str]
+_log = logging.getLogger("cardrec")
+
 Dtype = Literal["float32", "float16"]
 
 
@@ -125,8 +128,7 @@ class Catalog:
 
         skipped = changes.create(folder, manifest, overwrite, fill)
         if sample is not None and len(sample) >= FEWEST_CARDS:
-            cards = sample.cards()
-            changes.calibrate(folder, lambda snapshot: calibrate(cards, encoder, snapshot))
+            _calibrate(folder, sample, encoder)
         return _report(Snapshot.open(folder), 0, skipped, near, progress)
 
     @classmethod
@@ -340,6 +342,15 @@ class Catalog:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _calibrate(folder: Path, sample: Sample, encoder: CardEncoder) -> None:
+    """Calibrates a new catalog on its own cards; where they can't be photographed it stays with the model's numbers."""
+    cards = sample.cards()
+    try:
+        changes.calibrate(folder, lambda snapshot: calibrate(cards, encoder, snapshot))
+    except InputError as error:  # an encoder whose arrays hold luma and chroma, say
+        _log.warning("%s: not calibrated on its own cards: %s", folder, error)
 
 
 def _manifest(

@@ -151,12 +151,13 @@ def divided(source: Source, size: int, count: int) -> tuple[list[CardImage], lis
 
 
 @contextmanager
-def opened(cards: Sequence[CardImage], embedder: Embedder, max_false_accept: float) -> Iterator[Recognizer]:
-    """A recognizer of a catalog that is built from these pictures."""
+def opened(cards: Sequence[CardImage], embedder: Embedder, *, pictures: bool) -> Iterator[Recognizer]:
+    """A recognizer of a catalog that is built from these pictures, and keeps them or not."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cards.cardrec"
-        Catalog.build(path, [(card.card_id, Image.fromarray(card.pixels), {}) for card in cards], encoder=embedder)
-        with Recognizer(path, max_false_accept=max_false_accept) as recognizer:
+        items = [(card.card_id, Image.fromarray(card.pixels), dict[str, object]()) for card in cards]
+        Catalog.build(path, items, encoder=embedder, pictures=pictures)
+        with Recognizer(path, max_false_accept=ASKED) as recognizer:
             yield recognizer
 
 
@@ -182,6 +183,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--count", type=int, default=200, help="photos of known cards, and of strangers, each")
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 100, 1000], help="cards in the catalogs")
+    parser.add_argument("--pictures", action="store_true", help="keep the cards' pictures, for the second look")
     parser.add_argument("--processes", type=int, default=0, help="that take photos; 0: this one")
     options = parser.parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,7 @@ def main(given: Sequence[str] | None = None) -> None:
             for size in options.sizes:
                 catalog, known, strangers = divided(source, size, options.count)
                 strangers = without_twins(strangers, catalog)
-                with opened(catalog, embedder, ASKED) as recognizer:
+                with opened(catalog, embedder, pictures=options.pictures) as recognizer:
                     for level in LEVELS:
                         photos = shots(known, options.count), shots(strangers, options.count)
                         judged.append(judge(recognizer, *photos, level, mapper))
