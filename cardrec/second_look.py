@@ -44,6 +44,9 @@ KEPT = 96
 class LookCalibration:
     """How a comparison becomes an answer; fitted by `python -m training.calibrate_look --data DATA`.
 
+    On cards that it was not fitted on, 600 photos of known ones and 552 of strangers: AUROC 0.987 (by the cosine alone
+    0.942), 87.8 % accepted and right, 0.2 % accepted and wrong, 0.9 % of the strangers accepted.
+
     Attributes:
         bias, likeness_weight, score_weight: logistic regression of 'it is one of these pictures' on the best
             candidate's likeness and cosine.
@@ -52,12 +55,12 @@ class LookCalibration:
         min_picture: chance that it is one of these pictures from which a card that is no match is ambiguous.
     """
 
-    bias: float = -14.4
-    likeness_weight: float = 14.3
-    score_weight: float = 9.03
-    lead_weight: float = 149.0
-    min_confidence: float = 0.764
-    min_picture: float = 0.186
+    bias: float = -9.449
+    likeness_weight: float = 11.355
+    score_weight: float = 5.262
+    lead_weight: float = 126.5
+    min_confidence: float = 0.797
+    min_picture: float = 0.292
 
     def chances(self, likeness: float, score: float, lead: float) -> tuple[float, float]:
         """That the card is one of these pictures, and that it is the first of them."""
