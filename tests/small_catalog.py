@@ -74,7 +74,7 @@ def items(seeds: Iterable[int]) -> list[Item]:
 
 def make(path: Path, count: int = 20) -> Path:
     """A catalog of card-0, card-1, ..."""
-    Catalog.build(path, items(range(count)), encoder=FakeEncoder(), near=None)
+    Catalog.build(path, items(range(count)), encoder=FakeEncoder(), near=None, calibration=None)
     return path
 
 

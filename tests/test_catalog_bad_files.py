@@ -79,7 +79,7 @@ def test_damage_in_the_middle_is_found_by_verify(path: Path, tmp_path: Path, nam
 def test_a_segment_of_another_catalog(path: Path, tmp_path: Path) -> None:
     """The same sizes, the same schema, other cards."""
     other = tmp_path / "other"
-    Catalog.build(other, items(range(1000, 1300)), encoder=FakeEncoder(), near=None)
+    Catalog.build(other, items(range(1000, 1300)), encoder=FakeEncoder(), near=None, calibration=None)
     for name in FILES[:5]:
         original = (path / SEGMENT / name).read_bytes()
         shutil.copyfile(other / SEGMENT / name, path / SEGMENT / name)

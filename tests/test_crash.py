@@ -48,11 +48,11 @@ def _compact(path: Path) -> None:
 
 
 def _overwrite(path: Path) -> None:
-    Catalog.build(path, items(range(20, 23)), encoder=FakeEncoder(), overwrite=True, near=None)
+    Catalog.build(path, items(range(20, 23)), encoder=FakeEncoder(), overwrite=True, near=None, calibration=None)
 
 
 def _build(path: Path) -> None:
-    Catalog.build(path / "new", items(range(3)), encoder=FakeEncoder(), near=None)
+    Catalog.build(path / "new", items(range(3)), encoder=FakeEncoder(), near=None, calibration=None)
 
 
 CHANGES: dict[str, Change] = {
