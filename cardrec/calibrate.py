@@ -23,7 +23,7 @@ from cardrec.decide import TAIL, Calibration
 from cardrec.duplicates import NEAR
 from cardrec.image import Frame, load
 from cardrec.logistic import fit_logistic
-from cardrec.rectify import INPUT_SIZE, resize
+from cardrec.rectify import INPUT_SIZE, upright_copy
 
 if TYPE_CHECKING:
     from cardrec.ingest import CardEncoder
@@ -94,16 +94,10 @@ class Sample:
 
 
 def _small(image: ImageLike) -> tuple[Picture, bool]:
-    """A picture of at most `PICTURE_HEIGHT`, upright as `cardrec.rectify.whole` has it, and whether it is an array."""
-    import cv2
-
+    """A picture of at most `PICTURE_HEIGHT`, upright, and whether it is an array."""
     is_array = isinstance(image, np.ndarray)
     frame = load(image, color="rgb") if is_array else load(image)
-    width, height = frame.size_wh
-    scale = min(1.0, PICTURE_HEIGHT / max(width, height))
-    pixels = np.empty((max(1, round(height * scale)), max(1, round(width * scale)), 3), np.uint8)
-    resize(Frame(frame.pixels, "rgb", frame.name), pixels)
-    return (np.asarray(cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE), np.uint8) if width > height else pixels), is_array
+    return upright_copy(Frame(frame.pixels, "rgb", frame.name), PICTURE_HEIGHT), is_array
 
 
 def calibrate(sample: Sequence[Kept], encoder: CardEncoder, snapshot: Snapshot, *, seed: int = 0) -> dict[str, float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cardrec.database import Database
 from cardrec.errors import InputError
-from cardrec.files import unsound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,50 +132,21 @@ def _column(value: object) -> object:
     return value if isinstance(value, (str, float)) else None
 
 
-class Cards:
-    """A cards.sqlite opened read-only and immutable; the open file outlives its name. Safe to use from threads."""
+class Cards(Database):
+    """A cards.sqlite, opened; it has every row of the segment."""
 
     def __init__(self, path: Path, rows: int) -> None:
-        """Open and check that the file has the schema and the row numbers that a segment of ``rows`` rows must have."""
-        import sqlite3
-
-        self._path, self._rows = path, rows
-        self._lock = threading.Lock()
         self._recent: OrderedDict[int, tuple[str, str]] = OrderedDict()
-        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        try:
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            path.stat()  # if it is missing, that is the better error: a compaction may have deleted it just now
-            raise unsound(path, f"can't be opened ({error})") from error
-        try:
-            self._check(rows)
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(path, rows)
 
-    def _check(self, rows: int) -> None:
+    def _check(self) -> None:
         with self._reading():
-            self._connection.execute("PRAGMA trusted_schema=OFF")
-            self._connection.execute("PRAGMA query_only=ON")
             schema = self._connection.execute("SELECT sql FROM sqlite_master ORDER BY type DESC").fetchall()
-            if schema != [(_TABLE,), (_INDEX,)]:
-                raise unsound(self._path, "does not have the tables of a catalog")
-            span = self._connection.execute(
-                "SELECT (SELECT min(row) FROM cards), (SELECT max(row) FROM cards)"
-            ).fetchone()
-        if span != (0, rows - 1):
-            raise unsound(self._path, f"has the rows {span[0]} to {span[1]}, 0 to {rows - 1} were expected")
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        import sqlite3
-
-        with self._lock:
-            try:
-                yield
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                raise unsound(self._path, f"can't be read ({error})") from error
+        if schema != [(_TABLE,), (_INDEX,)]:
+            raise self._unsound("does not have the tables of a catalog")
+        span = self._one("SELECT (SELECT min(row) FROM cards), (SELECT max(row) FROM cards)")
+        if span != (0, self._rows - 1):
+            raise self._unsound(f"has the rows {span[0]} to {span[1]}, 0 to {self._rows - 1} were expected")
 
     def card(self, row: int) -> tuple[str, dict[str, Any]]:
         """Id and metadata of a row of the segment."""
@@ -193,7 +162,7 @@ class Cards:
         try:
             return card_id, json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
-            raise unsound(self._path, f"row {row} has no sound metadata ({error})") from error
+            raise self._unsound(f"row {row} has no sound metadata ({error})") from error
 
     def _texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
         """What `text` gives for each; a video shows the same cards again and again."""
@@ -216,7 +185,7 @@ class Cards:
     def _text(self, row: int) -> tuple[str, str]:
         found = self._connection.execute("SELECT card_id, meta FROM cards WHERE row=?", (row,)).fetchone()
         if found is None:
-            raise unsound(self._path, f"has no row {row}")
+            raise self._unsound(f"has no row {row}")
         return found[0], found[1]
 
     def find(self, card_id: str) -> list[int]:
@@ -229,7 +198,7 @@ class Cards:
     def _own(self, row: int) -> int:
         """A row number that was read; in a damaged file those between the first and the last may be any."""
         if not 0 <= row < self._rows:
-            raise unsound(self._path, f"names row {row} of {self._rows}")
+            raise self._unsound(f"names row {row} of {self._rows}")
         return row
 
     def select(self, where: Filter) -> NDArray[np.int64]:
@@ -244,22 +213,11 @@ class Cards:
 
     def verify(self, rows: int) -> None:
         """Read everything: SQLite's own integrity check, then the id and the JSON of each row."""
-        with self._reading():
-            answer = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if answer != ("ok",):
-            raise unsound(self._path, f"fails SQLite's integrity check ({answer[0]})")
+        self._check_integrity()
         for row in range(rows):
             card_id, meta = self._parsed(row, *self.text(row))
             if not isinstance(card_id, str) or not isinstance(meta, dict):
-                raise unsound(self._path, f"row {row} has no id in text, or metadata that are no object")
-
-    def close(self) -> None:
-        """Let go of the file; idempotent."""
-        self._connection.close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # a connection that was never opened
-            self._connection.close()
+                raise self._unsound(f"row {row} has no id in text, or metadata that are no object")
 
 
 def _select(where: Filter) -> tuple[str, list[str]]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cardrec.database import Database
 from cardrec.errors import InputError
-from cardrec.files import unsound
-from cardrec.rectify import resize
+from cardrec.rectify import upright_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from cardrec.errors import CatalogFormatError
     from cardrec.image import Frame
 
 __all__ = ["MAX_HEIGHT_PX", "Pictures", "PicturesWriter", "shrunk"]
@@ -40,12 +37,7 @@ def shrunk(frame: Frame) -> bytes:
     """
     import cv2
 
-    width, height = frame.size_wh
-    share = min(1.0, MAX_HEIGHT_PX / max(width, height))
-    rgb = np.empty((max(1, round(height * share)), max(1, round(width * share)), 3), np.uint8)
-    resize(frame, rgb)
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    upright = cv2.rotate(bgr, cv2.ROTATE_90_CLOCKWISE) if width > height else bgr
+    upright = cv2.cvtColor(upright_copy(frame, MAX_HEIGHT_PX), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".webp", upright, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     if not done:
         raise InputError(f"{frame.name}: OpenCV could not write it as WebP; is this build of OpenCV without WebP?")
@@ -95,54 +87,21 @@ class PicturesWriter:
         self._connection.close()
 
 
-class Pictures:
-    """A pictures.sqlite opened read-only and immutable; the open file outlives its name. Safe to use from threads."""
-
-    def __init__(self, path: Path, rows: int) -> None:
-        """Open and check that the file has the schema, and no picture of a row that the segment does not have."""
-        import sqlite3
-
-        self._path, self._rows = path, rows
-        self._lock = threading.Lock()
-        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        try:
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            path.stat()  # if it is missing, that is the better error: a compaction may have deleted it just now
-            raise self._unsound(f"can't be opened ({error})") from error
-        try:
-            self._check()
-        except BaseException:
-            self.close()
-            raise
+class Pictures(Database):
+    """A pictures.sqlite, opened; it may hold pictures of some of the segment's rows, and of no others."""
 
     def _check(self) -> None:
         with self._reading():
-            self._connection.execute("PRAGMA trusted_schema=OFF")
-            self._connection.execute("PRAGMA query_only=ON")
             schema = self._connection.execute("SELECT sql FROM sqlite_master").fetchall()
-            if schema != [(_TABLE,)]:
-                raise self._unsound("does not have the table of a catalog's pictures")
-            low, high = self._connection.execute(
-                "SELECT (SELECT min(row) FROM pictures), (SELECT max(row) FROM pictures)"
-            ).fetchone()
+        if schema != [(_TABLE,)]:
+            raise self._unsound("does not have the table of a catalog's pictures")
+        low, high = self._one("SELECT (SELECT min(row) FROM pictures), (SELECT max(row) FROM pictures)")
         if low is None or low < 0 or high >= self._rows:
             raise self._unsound(f"has the rows {low} to {high}, some of 0 to {self._rows - 1} were expected")
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        import sqlite3
-
-        with self._lock:
-            try:
-                yield
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                raise self._unsound(f"can't be read ({error})") from error
-
     def data(self, row: int) -> bytes | None:
         """The stored bytes of a row of the segment; None where it has no picture."""
-        with self._reading():
-            found = self._connection.execute("SELECT webp FROM pictures WHERE row=?", (row,)).fetchone()
+        found = self._one("SELECT webp FROM pictures WHERE row=?", row)
         if found is None:
             return None
         if not isinstance(found[0], bytes):
@@ -161,20 +120,6 @@ class Pictures:
 
     def verify(self) -> None:
         """Read everything: SQLite's own integrity check, then each picture."""
-        with self._reading():
-            answer = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if answer != ("ok",):
-            raise self._unsound(f"fails SQLite's integrity check ({answer[0]})")
+        self._check_integrity()
         for row in range(self._rows):
             self.picture(row)
-
-    def close(self) -> None:
-        """Let go of the file; idempotent."""
-        self._connection.close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # a connection that was never opened
-            self._connection.close()
-
-    def _unsound(self, what: str) -> CatalogFormatError:
-        return unsound(self._path, what)

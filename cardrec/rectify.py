@@ -21,7 +21,7 @@ from cardrec.errors import InputError
 if TYPE_CHECKING:
     from cardrec.image import Frame
 
-__all__ = ["INPUT_SIZE", "MAX_SIDE", "check_quads", "rectify", "resize", "simd_tier", "whole"]
+__all__ = ["INPUT_SIZE", "MAX_SIDE", "check_quads", "rectify", "resize", "simd_tier", "upright_copy", "whole"]
 
 INPUT_SIZE = 224
 """Side of the model's square input in pixels."""
@@ -109,6 +109,19 @@ def resize(frame: Frame, out: NDArray[np.uint8]) -> None:
             _image.resize_yuv(frame.pixels, *frame.chroma, out)
     except ValueError as error:  # CARDREC_SIMD is wrong
         raise InputError(str(error)) from error
+
+
+def upright_copy(frame: Frame, longest_px: int) -> NDArray[np.uint8]:
+    """The picture of a card as RGB, no side over ``longest_px``; one in landscape turned as `whole` turns it."""
+    width, height = frame.size_wh
+    scale = min(1.0, longest_px / max(width, height))
+    copy = np.empty((max(1, round(height * scale)), max(1, round(width * scale)), 3), np.uint8)
+    resize(frame, copy)
+    if width <= height:
+        return copy
+    import cv2
+
+    return np.asarray(cv2.rotate(copy, cv2.ROTATE_90_CLOCKWISE), np.uint8)
 
 
 def simd_tier() -> str:
