@@ -12,6 +12,7 @@ from command import Run
 from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
 from PIL import Image
+from under_way import Desk, nothing_left
 
 from cardrec import Catalog, Recognizer, calibrate
 from cardrec.backends.simulated import make_bundle, write_bundle
@@ -31,6 +32,21 @@ def few_captures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibrate, "CAPTURES", 32)
         yield
+
+
+@pytest.fixture
+def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No thread is left after the test, nothing waits for the garbage collector, and no complaint is logged."""
+    with nothing_left(caplog):
+        yield
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Where frames are identified when the test says so; what is left is done at the end."""
+    made = Desk()
+    yield made
+    made.finish_all()
 
 
 @pytest.fixture

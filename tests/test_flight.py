@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from under_way import FRAME, PATIENCE_S, Camera, Desk, at_once, eventually, nothing_left
+from under_way import FRAME, PATIENCE_S, Camera, Desk, at_once, eventually
 
 from cardrec.errors import InputError
 from cardrec.flight import Drop, Exhausted, InFlight, Lease
 from cardrec.types import ImageLike, Result
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.finish_all()
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def put(in_flight: InFlight, camera: Camera, *indices: int) -> None:

@@ -23,7 +23,6 @@ from under_way import (
     at_once,
     endless,
     eventually,
-    nothing_left,
     ours,
     result,
 )
@@ -34,18 +33,7 @@ from cardrec.flight import Drop
 from cardrec.stream import Lease, Stream
 from cardrec.types import ImageLike, Result
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.finish_all()
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def opened(frames: Any, identify: Any = at_once, in_flight: int = 3, drop: Drop = "never") -> Stream:

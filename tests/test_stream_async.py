@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from under_way import FRAME, Camera, Desk, Film, endless, nothing_left, ours, result
+from under_way import FRAME, Camera, Desk, Film, endless, ours, result
 from under_way_async import Source, awaited, drops, hasty, indices, opened, run, soon, sources
 
 from cardrec.errors import InputError
@@ -17,18 +17,7 @@ from cardrec.flight import Drop
 from cardrec.stream import AsyncStream, Lease
 from cardrec.types import ImageLike, Result
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.finish_all()
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 @sources

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from under_way import FRAME, Camera, Desk, endless, eventually, nothing_left, ours
+from under_way import FRAME, Camera, Desk, endless, eventually, ours
 from under_way_async import Source, awaited, drops, indices, opened, plain, run, soon, sources
 
 from cardrec.errors import InputError
@@ -17,18 +17,7 @@ from cardrec.flight import Drop
 from cardrec.stream import AsyncStream
 from cardrec.types import ImageLike
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.finish_all()
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 async def leave_by_break(results: AsyncStream) -> None:

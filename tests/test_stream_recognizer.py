@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pictures import card_picture, photo
-from under_way import PATIENCE_S, Camera, Desk, endless, eventually, nothing_left, ours
+from under_way import PATIENCE_S, Camera, Desk, endless, eventually, ours
 
 from cardrec import CardrecError, HailoEncoder, InputError, Lease, Model, Recognizer, Result
 from cardrec.backends.hailo import SLOTS as HAILO_SLOTS
@@ -27,11 +27,7 @@ from cardrec.image import Frame
 SHOWN = (3, 0, 5, 3, 6, 1, 7)
 STAGE_S = 0.03
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 @pytest.fixture(scope="module")

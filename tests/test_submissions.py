@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from under_way import FRAME, PATIENCE_S, Desk, eventually, nothing_left, result
+from under_way import FRAME, PATIENCE_S, Desk, eventually, result
 
 from cardrec import flight
 from cardrec.errors import CardrecError, DeviceTimeout
 from cardrec.flight import Submissions
 from cardrec.types import Result
 
-
-@pytest.fixture(autouse=True)
-def _clean(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with nothing_left(caplog):
-        yield
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.finish_all()
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 def test_submissions_wait_for_room(desk: Desk) -> None:
