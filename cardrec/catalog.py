@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cardrec import changes
-from cardrec.calibrate import FEWEST_CARDS, Sample, calibrate
 from cardrec.changes import check_model
 from cardrec.duplicates import NEAR, Duplicate, check_near, find_duplicates
 from cardrec.errors import CatalogError, InputError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from cardrec.calibrate import Sample
     from cardrec.importer import Item
     from cardrec.search import QuantisedVectors
     from cardrec.segment_writer import SegmentWriter
@@ -109,6 +109,8 @@ class Catalog:
         if near is not None:
             check_near(near)
         folder = Path(path)
+        from cardrec.calibrate import Sample  # and with it OpenCV, which opening a catalog does not need
+
         sample = Sample() if calibration == "measure" else None
         given = None if isinstance(calibration, str) else calibration
         manifest = _manifest(encoder.fingerprint, encoder.preprocessing_hash, encoder.dimension, dtype, given)
@@ -127,7 +129,7 @@ class Catalog:
             )
 
         skipped = changes.create(folder, manifest, overwrite, fill)
-        if sample is not None and len(sample) >= FEWEST_CARDS:
+        if sample is not None:
             _calibrate(folder, sample, encoder)
         return _report(Snapshot.open(folder), 0, skipped, near, progress)
 
@@ -346,7 +348,11 @@ class Catalog:
 
 def _calibrate(folder: Path, sample: Sample, encoder: CardEncoder) -> None:
     """Calibrates a new catalog on its own cards; where they can't be photographed it stays with the model's numbers."""
+    from cardrec.calibrate import FEWEST_CARDS, calibrate
+
     cards = sample.cards()
+    if len(cards) < FEWEST_CARDS:
+        return
     try:
         changes.calibrate(folder, lambda snapshot: calibrate(cards, encoder, snapshot))
     except InputError as error:  # an encoder whose arrays hold luma and chroma, say

@@ -6,6 +6,8 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -152,9 +154,10 @@ class Snapshot:
 
     def cards(self, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[str, dict[str, Any]]]:
         """Ids and metadata of some rows, in their order."""
-        if len(self.segments) == 1:
-            return self.segments[0].cards.cards([self._locate(row)[1] for row in rows])
-        return [self.card(row) for row in rows]
+        found: list[tuple[str, dict[str, Any]]] = []
+        for segment, located in groupby(map(self._locate, rows), key=itemgetter(0)):
+            found += segment.cards.cards([local for _, local in located])
+        return found
 
     @property
     def has_pictures(self) -> bool:
