@@ -179,12 +179,13 @@ class Reader:
         embedding: NDArray[np.float32],
         top_k: int,
     ) -> Card:
-        found = (matches, *decide([match.score for match in matches], self.calibration))
+        doubt = sighting.outline.doubt
+        found = (matches, *decide([match.score for match in matches], self.calibration, doubt))
         if self.second_look is not None and state.has_pictures and not _is_sure(*found[1:]):
             found = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or found
         matches, status, confidence = found
         scores = [match.score for match in matches]
-        among = self.calibration.rivals(scores) if status == "ambiguous" else int(status == "match")
+        among = self.calibration.rivals(scores, doubt) if status == "ambiguous" else int(status == "match")
         return Card(
             sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, matches[:among], embedding
         )

@@ -43,6 +43,15 @@ def test_confidence_rises_with_score_and_with_margin() -> None:
     assert by_score == sorted(by_score) and by_margin == sorted(by_margin)
 
 
+def test_a_poor_outline_excuses_a_low_score() -> None:
+    sure, poor = (decide([0.58, 0.42], CALIBRATION, doubt) for doubt in (0.0, 1.0))
+    assert sure[0] == "unknown" and poor[0] == "match"
+    odds = [math.log(each[1] / (1 - each[1])) for each in (sure, poor)]
+    assert odds[1] - odds[0] == pytest.approx(CALIBRATION.doubt_weight)
+    close = [0.9, 0.885]
+    assert [CALIBRATION.rivals(close, doubt) for doubt in (0.0, 1.0)] == [2, 1]
+
+
 def test_extreme_weights_neither_overflow_nor_leave_0_to_1() -> None:
     steep = Calibration(
         min_confidence=0.5, min_score=0.0, max_margin=1.0, bias=-1e6, score_weight=2e6, margin_weight=0.0

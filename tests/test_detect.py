@@ -197,6 +197,8 @@ def test_several_cards(kind: str) -> None:
     for quad in quads:
         assert max(iou(one.corners_px, quad) for one in found) > 0.9
     assert all(first.score >= second.score for first, second in pairwise(found))
+    assert all(first.doubt <= second.doubt for first, second in pairwise(found))
+    assert all((one.doubt == 1) == (one.score <= 0.996) and (one.doubt > 0) == (one.score < 1) for one in found)
 
 
 def test_max_cards_is_a_limit() -> None:
@@ -270,7 +272,7 @@ def test_a_scan_is_a_card_from_border_to_border(size_wh: tuple[int, int]) -> Non
 def test_a_flat_scan_gives_the_exact_border() -> None:
     found = find(np.full((880, 630, 3), 90, np.uint8))
     np.testing.assert_array_equal(found[0].corners_px, [[0, 0], [630, 0], [630, 880], [0, 880]])
-    assert found[0].score == 0.5
+    assert (found[0].score, found[0].doubt) == (0.5, 0.0)
 
 
 # kinds of arrays, threads, imports
