@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pictures import card_picture
 
 from cardrec import Embedder
+from cardrec.image import load
 from training.data import CardImage
-from training.evaluate_decisions import divided, judge, opened, reliability, shots, table
+from training.evaluate_decisions import divided, judge, opened, shots, table
 from training.references import Source
+from training.reliability import Bin, calibration_error, draw, reliability
 
 
 def card(number: int) -> CardImage:
@@ -29,8 +33,21 @@ def test_bins_of_a_perfect_and_of_a_wrong_confidence() -> None:
         (0.05, 0.05, 20),
         (0.95, 0.95, 20),
     ]
+    assert calibration_error(bins) == pytest.approx(0, abs=1e-9)
     (only,) = reliability(np.full(10, 1.0), np.zeros(10, bool), np.full(10, 0.1))
     assert only == pytest.approx((1.0, 0.0, 1.0, 10))
+    assert calibration_error([only]) == pytest.approx(1)
+
+
+def test_the_error_weighs_photos() -> None:
+    assert calibration_error([Bin(0.1, 0.0, 0.75, 3), Bin(0.9, 0.5, 0.25, 1)]) == pytest.approx(0.175)
+
+
+def test_diagrams_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    diagrams = {f"{count} cards": [Bin(0.05, 0.02, 0.5, 40), Bin(0.95, 0.9, 0.5, 4)] for count in range(5)}
+    assert draw(diagrams, tmp_path / "reliability.png")
+    assert load(tmp_path / "reliability.png").size_wh[0] > 600
 
 
 def test_strangers_are_in_no_catalog(source: Source) -> None:

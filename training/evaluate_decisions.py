@@ -2,6 +2,8 @@
 
     python -m training.evaluate_decisions --data DATA --out REPORT [--count 200] [--sizes 5 100 1000]
 
+REPORT gets decisions.md, decisions.json and, with matplotlib, reliability.png: the diagrams of the hard photos.
+
 For each size a catalog of so many cards is built from their pictures, which calibrates it on them. Cards of it and
 cards outside it, all of faces that no training saw, are photographed and go the whole way. A missed outline counts as
 a known card that was not accepted.
@@ -28,6 +30,7 @@ from training.evaluate import processes
 from training.evaluate_frames import without_twins
 from training.queries import generator, thinned
 from training.references import Mapper, Source, examined
+from training.reliability import Bin, calibration_error, draw, reliability
 from training.retrieval import auroc, wilson
 from training.settings import read_settings
 from training.simulate import Level, simulate_frame
@@ -35,7 +38,6 @@ from training.simulate import Level, simulate_frame
 CONFIG = Path(__file__).parent / "configs" / "third.toml"
 LEVELS: tuple[Level, ...] = ("easy", "hard")
 ASKED = 0.01
-BINS = 10
 SEED = 60
 
 Shot = tuple[CardImage, int]
@@ -54,7 +56,7 @@ class Judged:
         false_accepts: share of the strangers that were named, with its 95 % interval.
         auroc: of the confidence, known cards that came first against strangers.
         error: expected calibration error over known cards and strangers, as often the one as the other.
-        bins: for each tenth of the confidence: mean confidence, share that was right, photos.
+        bins: of the reliability diagram.
     """
 
     source: str
@@ -67,7 +69,7 @@ class Judged:
     false_accepts: tuple[float, float, float]
     auroc: float
     error: float
-    bins: list[tuple[float, float, int]]
+    bins: list[Bin]
 
 
 def shoot(level: Level, shot: Shot) -> NDArray[np.uint8]:
@@ -108,23 +110,9 @@ def judge(recognizer: Recognizer, known: list[Shot], strangers: list[Shot], leve
         wrong=int((~first & named).sum()),
         false_accepts=(accepted / len(outer), *wilson(accepted, len(outer))),
         auroc=auroc(confidences[first], outer),
-        error=sum(weight * abs(said - was) for said, was, weight, _ in bins),
-        bins=[(said, was, count) for said, was, _, count in bins],
+        error=calibration_error(bins),
+        bins=bins,
     )
-
-
-def reliability(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64]
-) -> list[tuple[float, float, float, int]]:
-    """For each tenth of the confidence: its mean, the share that was right, weight, photos (Guo et al. 2017)."""
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    found = []
-    for index in range(BINS):
-        of = place == index
-        if of.any():
-            said, was = (float(np.average(each[of], weights=weight[of])) for each in (confidence, right.astype(float)))
-            found.append((said, was, float(weight[of].sum()), int(of.sum())))
-    return found
 
 
 def _results(recognizer: Recognizer, photos: list[Shot], level: Level, mapper: Mapper) -> Iterator[Result]:
@@ -202,6 +190,9 @@ def main(given: Sequence[str] | None = None) -> None:
                         print(table(judged[-1:]).splitlines()[-1], flush=True)
     (options.out / "decisions.json").write_text(json.dumps([asdict(one) for one in judged], indent=1) + "\n")
     (options.out / "decisions.md").write_text(table(judged) + "\n")
+    hard = {f"{one.source}, {one.cards:,} cards": one.bins for one in judged if one.level == "hard"}
+    if not draw(hard, options.out / "reliability.png"):
+        print("no diagrams: matplotlib is not installed")
 
 
 if __name__ == "__main__":
