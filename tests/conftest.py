@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import pytest
+from card_server import CardServer, card_server
 from command import Run
 from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
@@ -47,6 +48,13 @@ def desk() -> Iterator[Desk]:
     made = Desk()
     yield made
     made.finish_all()
+
+
+@pytest.fixture
+def server() -> Iterator[CardServer]:
+    """A web server that answers as the test says."""
+    with card_server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cardrec.image import FORMATS, MAX_PIXELS
 from cardrec.importer import IMAGE_SUFFIXES
 
-__all__ = ["SUFFIXES", "Picture", "check_images", "read_bgr", "read_rgb"]
+__all__ = ["SUFFIXES", "Picture", "check_images", "read_bgr", "read_card", "read_rgb"]
 
 Picture = NDArray[np.uint8]
 
@@ -68,7 +68,7 @@ def check_images(paths: Sequence[Path]) -> list[Picture]:
             message has the number of them, and path and reason of the first 20.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(_read_card, paths))
+        read = list(pool.map(read_card, paths))
     faults = [fault for fault in read if isinstance(fault, str)]
     if faults:
         more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
@@ -79,8 +79,8 @@ def check_images(paths: Sequence[Path]) -> list[Picture]:
     return [picture for picture in read if not isinstance(picture, str)]
 
 
-def _read_card(path: Path) -> Picture | str:
-    """The picture, or what is wrong with it."""
+def read_card(path: Path) -> Picture | str:
+    """The picture of a card as `read_rgb` gives it, or why nothing can be learned from it."""
     try:
         picture = read_rgb(path)
     except ValueError as error:
