@@ -251,6 +251,22 @@ def test_a_source_that_refuses_everything_is_left_alone(server: CardServer, get:
     assert len(lines(tmp_path / "out" / "cards.jsonl")) == 3
 
 
+def test_failures_here_and_there_are_no_refusal(server: CardServer, get: Get) -> None:
+    good = [card(f"good{n}", server.says(f"/good{n}", picture(n))) for n in range(3)]
+    gone = [card(f"gone{n:02}", f"{server.url}/gone{n:02}") for n in range(40)]
+    outcome = get(*gone[:20], good[0], *gone[20:], good[1], good[2])
+    assert (outcome.pictures, len(outcome.faults)) == (3, 40)
+
+
+def test_what_is_gone_leaves_no_part(server: CardServer, get: Get, tmp_path: Path) -> None:
+    body = picture(1, "BMP")
+    for status, kept in ((404, 0), (503, 5000)):
+        url = server.says(f"/{status}", Answer(body, cut=5000, ranges=True), Answer(status=status))
+        assert str(status) in get(card(str(status), url)).faults[0].why
+        parts = tmp_path / "out" / ".parts"
+        assert sum(part.stat().st_size for part in parts.iterdir()) == kept if parts.exists() else not kept
+
+
 def test_no_connection(get: Get, clock: Clock) -> None:
     with pytest.raises(Unreachable, match="4 times; check the connection"):
         get(card("1", "http://127.0.0.1:9/1"))
@@ -281,7 +297,12 @@ def test_a_killed_run_loses_nothing(server: CardServer, get: Get, tmp_path: Path
     (out / "cards.jsonl").write_text(one)
     (out / ".journal.jsonl").write_text(two + three[:40])  # killed while the third line was written
     server.paths()
-    assert get(*cards).fetched == 1 and server.paths() == ["/2"]
+
+    def journal_is_sound(stage: str, *_: object) -> None:
+        if stage == "downloading" and (out / ".journal.jsonl").exists():
+            assert len(lines(out / ".journal.jsonl")) == 1
+
+    assert get(*cards, progress=journal_is_sound).fetched == 1 and server.paths() == ["/2"]
     assert (out / "cards.jsonl").read_text() == text and not (out / ".journal.jsonl").exists()
 
 

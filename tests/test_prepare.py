@@ -292,12 +292,13 @@ def test_a_failed_run_leaves_the_earlier_layout(tmp_path: Path, monkeypatch: pyt
     assert tree(out) == before
     out.rename(tmp_path / ".out.old")  # killed between the two renames
     (tmp_path / ".out.part").mkdir()
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(ValueError, match="holds no pictures"):
-        prepare(empty, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare(source, out, copy=True)
+    assert tree(out) == before
     prepare(source, out)
-    assert tree(out) != before and {path.name for path in tmp_path.iterdir()} == {"in", "out", "empty"}
+    assert tree(out) != before and {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
 def test_other_file_systems_get_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

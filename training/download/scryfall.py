@@ -1,7 +1,7 @@
 """Scryfall's bulk data (scryfall.com/docs/api/bulk-data): every printing of every Magic card.
 
 The list of bulk files names a gzipped file of JSON Lines, until summer 2026 a JSON array; both are read as a stream,
-whatever their size, after they were downloaded whole: 80 MB packed, 500 MB not.
+whatever their size, after they were downloaded whole (77 MB in August 2026).
 """
 
 from __future__ import annotations
