@@ -123,9 +123,10 @@ def calibrate(sample: Sequence[Kept], encoder: CardEncoder, snapshot: Snapshot, 
     strangers = [(-1.0, *_best(snapshot, readings, frozenset())[1:]) for readings in _blanks(encoder, rng)]
     for number, card in enumerate(sample):
         own = _look_alikes(snapshot, card.card_id)
+        faces = {_face(snapshot, row, card.card_id) for row in snapshot.rows_of(card.card_id)}
         for readings in _photographed(card, each, encoder, rng):
             best, score, margin = _best(snapshot, readings, frozenset())
-            known.append((best == card.card_id, score, margin))
+            known.append((best in faces, score, margin))
             strangers.append((float(number), *_best(snapshot, readings, own)[1:]))
     inside, outside = np.array(known, np.float64), np.array(strangers, np.float64)
     return fit(
@@ -166,18 +167,27 @@ def _best(snapshot: Snapshot, readings: NDArray[np.float32], without: frozenset[
 
 
 def _ranked(snapshot: Snapshot, vector: NDArray[np.float32], without: frozenset[str]) -> tuple[str, float, float]:
-    """The best card that is not left out, its score, and its lead over the next one; of nothing the score is 0."""
+    """The best card that is not left out, its score, and its lead over the next one; of nothing the score is 0.
+
+    Twins are one card here, named after the first of them: which of them it is nobody can tell.
+    """
     wanted = _DEPTH
     while True:
         rows, scores = snapshot.search(vector, wanted)
         best: dict[str, float] = {}
-        for (card_id, _), score in zip(snapshot.cards(rows[0]), scores[0].tolist(), strict=True):
+        for row, (card_id, _), score in zip(rows[0], snapshot.cards(rows[0]), scores[0].tolist(), strict=True):
             if card_id not in without:
-                best.setdefault(card_id, score)
+                best.setdefault(_face(snapshot, row, card_id), score)
         if len(best) >= 2 or rows.shape[1] < wanted:
             first, second = [*best.items(), ("", 0.0), ("", 0.0)][:2]
             return first[0], first[1], first[1] - second[1]
         wanted *= 4
+
+
+def _face(snapshot: Snapshot, row: int, card_id: str) -> str:
+    """The first of the cards that no photo tells from this row."""
+    twins = snapshot.twins(int(row))
+    return snapshot.card(twins[0])[0] if twins else card_id
 
 
 def _look_alikes(snapshot: Snapshot, card_id: str) -> frozenset[str]:
@@ -187,6 +197,8 @@ def _look_alikes(snapshot: Snapshot, card_id: str) -> frozenset[str]:
         vectors = snapshot.segments[index].vectors[rows].astype(np.float32)
         near, scores = snapshot.search(vectors, _DEPTH)
         found.update(card for card, _ in snapshot.cards(near[scores >= NEAR]))
+    for row in snapshot.rows_of(card_id):
+        found.update(snapshot.ids(snapshot.twins(row)))  # there may be more than were searched for
     return frozenset(found)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cardrec import changes
 from cardrec.changes import check_model
-from cardrec.duplicates import NEAR, Duplicate, check_near, find_duplicates
+from cardrec.duplicates import NEAR, Duplicate, check_near, find_resemblances
 from cardrec.errors import CatalogError, InputError
 from cardrec.ingest import BuildReport, CardEncoder, OnDuplicate, OnSkip, Progress, Skipped, write_items, write_vectors
 from cardrec.manifest import FORMAT, MAX_DIMENSION, Manifest, checked
@@ -94,13 +94,14 @@ class Catalog:
             calibration: numbers for the decision, kept with the catalog. ``"measure"`` finds them on simulated photos
                 of some of its cards, which takes some seconds; None leaves it to the model's.
             near: cosine from which pictures under different ids are reported as near-duplicates; None: no report.
+                Those that no photo tells apart are found and kept as groups in any case, see `twins`.
             on_skip: called with (card_id, source, reason) for each picture that can't be used.
             progress: called with (stage, done, total or None), stage ``"encode"``, then ``"duplicates"``.
             pictures: keep a small copy of each picture, about 13 KB, for the recognizer's second look. Arrays are taken
                 in the order of colours that ``encoder.color`` says, BGR where it says none.
 
         Returns:
-            What was added, what was skipped and why, and which cards look the same.
+            What was added, what was skipped and why, which cards look the same, and which can't be told apart.
 
         Raises:
             CatalogError: there is a catalog already, or other files; a card_id occurs twice; no picture could be used.
@@ -128,10 +129,11 @@ class Catalog:
                 seen=None if sample is None else sample.see,
             )
 
-        skipped = changes.create(folder, manifest, overwrite, fill)
+        comparison = _Comparison(near, progress)
+        skipped = changes.create(folder, manifest, overwrite, fill, comparison)
         if sample is not None:
             _calibrate(folder, sample, encoder)
-        return _report(Snapshot.open(folder), 0, skipped, near, progress)
+        return comparison.report(Snapshot.open(folder), 0, skipped)
 
     @classmethod
     def from_vectors(
@@ -169,7 +171,7 @@ class Catalog:
         def fill(writer: SegmentWriter) -> None:
             write_vectors(writer, card_ids, array, meta, on_duplicate)
 
-        changes.create(Path(path), manifest, overwrite, fill)
+        changes.create(Path(path), manifest, overwrite, fill, _Comparison(None, None))
         return cls.open(path)
 
     def append(
@@ -208,8 +210,9 @@ class Catalog:
                 pictures=existing.has_pictures if pictures is None else pictures,
             )
 
-        start, skipped, self._snapshot = changes.append(self.path, fill)
-        return _report(self._snapshot, start, skipped, near, progress)
+        comparison = _Comparison(near, progress)
+        start, skipped, self._snapshot = changes.append(self.path, fill, comparison)
+        return comparison.report(self._snapshot, start, skipped)
 
     def remove(self, card_ids: Iterable[str]) -> int:
         """Remove cards with all their views, all or none; returns the number of rows. `compact` frees the space.
@@ -288,6 +291,19 @@ class Catalog:
         """
         return self.snapshot().picture(row)
 
+    def twins(self, card_id: str) -> list[str]:
+        """The other cards whose pictures no photo tells from this card's, in the order of their rows.
+
+        Raises:
+            CatalogError: the card is not in the catalog.
+        """
+        snapshot = self.snapshot()
+        rows = snapshot.rows_of(card_id)
+        if not rows:
+            raise CatalogError(f"{self.path}: {card_id!r} not in the catalog")
+        alike = sorted({other for row in rows for other in snapshot.twins(row)})
+        return [each for each in snapshot.ids(alike) if each != card_id]
+
     def __len__(self) -> int:
         """Rows, without the removed ones."""
         return len(self.snapshot())
@@ -327,6 +343,7 @@ class Catalog:
             "dimension": manifest.dimension,
             "dtype": manifest.dtype,
             "pictures": snapshot.has_pictures,
+            "twins": len(snapshot.twin_groups()) if snapshot.knows_twins else None,
             "bytes": sum(file.bytes for segment in manifest.segments for file in segment.files.values()),
             "fingerprint": manifest.fingerprint,
             "preprocessing_hash": manifest.preprocessing,
@@ -365,11 +382,20 @@ def _manifest(
     return checked(Manifest(fingerprint, preprocessing, int(dimension), dtype, calibration))
 
 
-def _report(
-    snapshot: Snapshot, start: int, skipped: list[Skipped], near: float | None, progress: Progress | None
-) -> BuildReport:
-    duplicates: list[Duplicate] = []
-    if near is not None:
-        tell = None if progress is None else partial(progress, "duplicates")
-        duplicates = find_duplicates(snapshot, start, near=near, progress=tell)
-    return BuildReport(snapshot.rows - start, skipped, duplicates)
+class _Comparison:
+    """Compares new rows with the catalog, once, and keeps what is to be reported."""
+
+    def __init__(self, near: float | None, progress: Progress | None) -> None:
+        self._near = near
+        self._tell = None if progress is None else partial(progress, "duplicates")
+        self._duplicates: list[Duplicate] = []
+
+    def __call__(self, snapshot: Snapshot, start: int) -> NDArray[np.int64]:
+        """The twins of the rows from ``start`` on."""
+        self._duplicates, twins = find_resemblances(snapshot, start, near=self._near, progress=self._tell)
+        return twins
+
+    def report(self, snapshot: Snapshot, start: int, skipped: list[Skipped]) -> BuildReport:
+        """What was added from ``start`` on."""
+        groups = [snapshot.ids(rows) for rows in snapshot.twin_groups() if rows[-1] >= start]
+        return BuildReport(snapshot.rows - start, skipped, self._duplicates, groups)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
+from cardrec.duplicates import find_resemblances
 from cardrec.errors import CatalogError, CatalogMismatchError
 from cardrec.manifest import MAX_SEGMENTS, Manifest, SegmentEntry
 from cardrec.segment import Segment
-from cardrec.segment_writer import SegmentWriter, write_removed
+from cardrec.segment_writer import SegmentWriter, write_removed, write_twins
 from cardrec.snapshot import Snapshot
 from cardrec.store import Transaction, creating, writing
 
@@ -26,20 +28,36 @@ _COPY_ROWS = 1024
 
 T = TypeVar("T")
 
+Pairs: TypeAlias = "NDArray[np.int64]"
+"""(m, 2) twins, the higher row first."""
 
-def create(folder: Path, manifest: Manifest, overwrite: bool, fill: Callable[[SegmentWriter], T]) -> T:
-    """Make a catalog of one segment, which ``fill`` writes; returns what that returns."""
+
+def create(
+    folder: Path,
+    manifest: Manifest,
+    overwrite: bool,
+    fill: Callable[[SegmentWriter], T],
+    compare: Callable[[Snapshot, int], Pairs],
+) -> T:
+    """Make a catalog of one segment, which ``fill`` writes; returns what that returns.
+
+    ``compare`` is given what was written, before it counts, and the first new row, and returns the twins.
+    """
     with (
         creating(folder, overwrite) as transaction,
         transaction.segment(manifest.dimension, manifest.dtype) as writer,
     ):
         result = fill(writer)
-        _commit_alone(transaction, manifest, writer)
+        _commit_alone(transaction, manifest, writer, compare)
     return result
 
 
-def append(folder: Path, fill: Callable[[SegmentWriter, Snapshot], T]) -> tuple[int, T, Snapshot]:
+def append(
+    folder: Path, fill: Callable[[SegmentWriter, Snapshot], T], compare: Callable[[Snapshot, int], Pairs]
+) -> tuple[int, T, Snapshot]:
     """Add the segment that ``fill`` writes; returns its first row, what ``fill`` returned, and the new state.
+
+    ``compare`` is as in `create`.
 
     Raises:
         CatalogError: the catalog has so many segments that it should be compacted.
@@ -51,11 +69,10 @@ def append(folder: Path, fill: Callable[[SegmentWriter, Snapshot], T]) -> tuple[
         with transaction.segment(existing.manifest.dimension, existing.manifest.dtype) as writer:
             result = fill(writer, existing)
             if writer.rows and existing.segments:
-                entry = writer.finish(existing.basis)
-                segments = (*existing.manifest.segments, entry)
-                transaction.commit(existing.manifest, segments, existing.manifest.basis)
+                segments = (*existing.manifest.segments, writer.finish(existing.basis))
+                _commit_with_twins(transaction, existing.manifest, segments, existing.manifest.basis, compare)
             elif writer.rows:
-                _commit_alone(transaction, existing.manifest, writer)
+                _commit_alone(transaction, existing.manifest, writer, compare)
         return existing.rows, result, Snapshot.open(folder)
 
 
@@ -99,18 +116,44 @@ def compact(folder: Path) -> Snapshot:
                 for segment in existing.segments:
                     segment.verify(existing.basis)  # or damaged rows would get new checksums
                     _copy_live(segment, writer)
-                _commit_alone(transaction, existing.manifest, writer)
+                _commit_alone(transaction, existing.manifest, writer, partial(_kept_twins, existing))
         return Snapshot.open(folder)
 
 
-def _commit_alone(transaction: Transaction, base: Manifest, writer: SegmentWriter) -> None:
+def _kept_twins(existing: Snapshot, compacted: Snapshot, start: int) -> Pairs:
+    """The twins of the rows that were copied; searched for where the catalog was written before there were twins."""
+    if not existing.knows_twins:
+        return find_resemblances(compacted, start, near=None).twins
+    pairs = np.concatenate([segment.twins for segment in existing.segments if segment.twins is not None])
+    rows = existing.live_rows()
+    return np.searchsorted(rows, pairs[np.isin(pairs, rows).all(axis=1)])
+
+
+def _commit_alone(
+    transaction: Transaction, base: Manifest, writer: SegmentWriter, compare: Callable[[Snapshot, int], Pairs]
+) -> None:
     """Make what was written the catalog's only segment, with a basis chosen for its rows; without rows it has none."""
     if not writer.rows:
         transaction.commit(base, (), None)
         return
     basis = writer.choose_basis()
     entry = writer.finish(basis, keep_basis=True)
-    transaction.commit(base, (entry,), None if basis is None else len(basis.vectors))
+    _commit_with_twins(transaction, base, (entry,), None if basis is None else len(basis.vectors), compare)
+
+
+def _commit_with_twins(
+    transaction: Transaction,
+    base: Manifest,
+    segments: tuple[SegmentEntry, ...],
+    basis: int | None,
+    compare: Callable[[Snapshot, int], Pairs],
+) -> None:
+    """Look for the twins of the last segment, the new one, write them and commit."""
+    *before, new = segments
+    state = Snapshot(transaction.folder, base.next(segments, transaction.generation, basis))
+    pairs = compare(state, state.rows - new.rows)
+    new = write_twins(state.segments[-1].folder, new, pairs)
+    transaction.commit(base, (*before, new), basis)
 
 
 def check_model(folder: Path, manifest: Manifest, fingerprint: str, preprocessing: str) -> None:

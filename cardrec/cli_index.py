@@ -260,7 +260,7 @@ def _tell(catalog: Path, made: BuildReport, report: Path | None) -> None:
         _write_report(report, made)
     click.echo(
         f"{catalog}: cards added: {made.added:,}, pictures skipped: {len(made.skipped):,}, "
-        f"pairs that look the same: {len(made.duplicates):,}"
+        f"pairs that look the same: {len(made.duplicates):,}, groups that no photo tells apart: {len(made.twins):,}"
     )
 
 
@@ -270,4 +270,5 @@ def _write_report(path: Path, made: BuildReport) -> None:
         writer.writerow(("what", "card_id", "other_card_id", "image", "detail"))
         writer.writerows(("skipped", card_id, "", source, reason) for card_id, source, reason in made.skipped)
         writer.writerows((pair.kind, pair.first, pair.second, "", f"{pair.cosine:.6f}") for pair in made.duplicates)
+        writer.writerows(("twins", group[0], other, "", "") for group in made.twins for other in group[1:])
     complain(str(path), "wrote")

@@ -8,6 +8,10 @@ blur and outline again and again. So a frame weighs as much as it is new, `STAND
 1 for a card seen from elsewhere. With a correlation of r between neighbours, n frames are worth n * (1 - r) / (1 + r)
 independent ones, and `STANDING` is that factor.
 
+Twins, whose pictures no photo tells apart, share their probability equally, however many frames favour one of them by a
+hair: that one always is ahead tells of the two scans, not of the card. Only where a second look named one of them the
+others have what that leaves.
+
 What was never among the matches has the evidence of `BEYOND` in each frame. No identity falls more than `DEEPEST`
 behind the leader, so that another card's frames are believed within a second however long the first one lay there.
 """
@@ -59,7 +63,7 @@ class Evidence:
         shares, unknown, beyond = _shares(card)
         for card_id in shares:
             self._logs.setdefault(card_id, self._rest)
-        self._matches |= {match.card_id: match for match in card.matches}
+        self._matches |= {match.card_id: match for match in (*card.group, *card.matches)}
         for card_id in self._logs:
             self._logs[card_id] += weight * math.log(shares.get(card_id, beyond))
         self._unknown += weight * math.log(unknown)
@@ -73,7 +77,7 @@ class Evidence:
         self._rest = max(self._rest - top, -DEEPEST)
         levelled = {card_id: max(log - top, -DEEPEST) for card_id, log in self._logs.items()}
         self._logs = {card_id: log for card_id, log in levelled.items() if log > self._rest}
-        self._matches = {card_id: self._matches[card_id] for card_id in self._logs}
+        self._matches = {card_id: match for card_id, match in self._matches.items() if card_id in self._logs}
 
     def merge(self, other: Evidence) -> None:
         """Takes in what other frames of the same card said."""
@@ -88,7 +92,7 @@ class Evidence:
 
     def best(self) -> tuple[Match | None, float]:
         """The likeliest card as it was matched last (None: no card of the catalog) and its probability."""
-        card_id = max(self._logs, key=self._logs.__getitem__, default=None)
+        card_id = max(self._matches, key=self._logs.__getitem__, default=None)
         if card_id is None or self._logs[card_id] <= self._unknown:
             return None, self.probability(None)
         return self._matches[card_id], self.probability(card_id)
@@ -104,10 +108,22 @@ def _shares(card: Card) -> tuple[dict[str, float], float, float]:
     """A frame's probability of each match, of the unknown, and of any other card; they need not add up to 1."""
     if not card.matches:
         return {}, 1.0, BEYOND
-    best_score = card.matches[0].score
-    ratios = {match.card_id: math.exp(SHARPNESS * min(0.0, match.score - best_score)) for match in card.matches}
     first = min(card.confidence, LARGEST)
+    ratios = _ratios(card, first)
     unknown = max(1.0 - first * sum(ratios.values()), 1.0 - LARGEST)
     first = max(first, unknown / MOST_AGAINST)
     shares = {card_id: max(first * ratio, BEYOND) for card_id, ratio in ratios.items()}
     return shares, unknown, BEYOND
+
+
+def _ratios(card: Card, first: float) -> dict[str, float]:
+    """How likely each of the matches and their twins is beside the first match, whose probability is ``first``."""
+    best_score = card.matches[0].score
+    ratios = {match.card_id: math.exp(SHARPNESS * min(0.0, match.score - best_score)) for match in card.matches}
+    for match in card.matches:
+        for twin in match.twins:
+            ratios[twin] = max(ratios.get(twin, 0.0), ratios[match.card_id])
+    if card.match is not None and card.match.twins:  # a second look told it from them
+        left = (1.0 - first) / (first * (len(card.match.twins) - 1))
+        ratios |= {twin: left for twin in card.match.twins if twin != card.match.card_id}
+    return ratios

@@ -87,11 +87,13 @@ class BuildReport:
         added: rows written.
         skipped: the pictures that could not be used.
         duplicates: pairs of cards under different ids whose pictures are the same, or nearly so.
+        twins: groups of cards that no photo tells apart, some of them new; see `Catalog.twins`.
     """
 
     added: int
     skipped: list[Skipped] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
+    twins: list[tuple[str, ...]] = field(default_factory=list)
 
 
 class _Pending(NamedTuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DESCR", "HEADER_BYTES", "bitmap_words", "groups_shape", "layout", "npy_header", "segments_folder"]
 
 HEADER_BYTES = 128
-DESCR = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "uint64": "<u8"}
+DESCR = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "int64": "<i8", "uint64": "<u8"}
 
 
 def segments_folder(folder: Path) -> Path:

@@ -1,13 +1,14 @@
 """catalog.json: which files make up a catalog, checked field by field before any of them is touched.
 
-{"format": 2, "generation": 3, "model": {"fingerprint": "...", "preprocessing": "..."}, "dimension": 768,
+{"format": 3, "generation": 3, "model": {"fingerprint": "...", "preprocessing": "..."}, "dimension": 768,
  "dtype": "float32", "calibration": null, "checksum": "sha256 of all the rest", "basis": 32,
  "segments": [{"name": "00000001", "rows": 1000, "removed": "removed-00000003.npy",
                "prefix": {"scale": 0.003, "error": 0.02, "norm": 0.99},
                "files": {"vectors.npy": {"bytes": 3072128, "sha256": "...", "edges": "..."}, ...}}]}
 
 `basis` is the length of the prefixes that the search prunes by, or null; the rotation lies in the first segment.
-Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite.
+Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite,
+and since format 3 twins.npy: without it nobody looked for twins.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ __all__ = [
     "write",
 ]
 
-FORMAT = 2
-_FIRST_FORMAT = 1
+FORMAT = 3
+_FIRST_FORMAT, _FORMAT_WITHOUT_TWINS = 1, 2
 MANIFEST = "catalog.json"
 SEGMENT_FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite")
 PREFIX_FILE, BASIS_FILE = "prefix.npy", "basis.npy"
 PICTURES_FILE = "pictures.sqlite"
+TWINS_FILE = "twins.npy"
 SEGMENT_NAME = re.compile(r"[0-9]{8,16}")
 REMOVED_NAME = re.compile(r"removed-[0-9]{8,16}\.npy")
 DTYPES = ("float32", "float16")
@@ -108,6 +110,12 @@ class Manifest:
         """Rows in all segments, removed ones included."""
         return sum(segment.rows for segment in self.segments)
 
+    @property
+    def format(self) -> int:
+        """The first format that has what this catalog has."""
+        has_twins = any(TWINS_FILE in segment.files for segment in self.segments)
+        return FORMAT if has_twins else _FORMAT_WITHOUT_TWINS
+
     def next(self, segments: tuple[SegmentEntry, ...], generation: int, basis: int | None) -> Manifest:
         """The same catalog with other segments, a generation later."""
         return replace(self, segments=segments, generation=generation, basis=basis)
@@ -115,7 +123,7 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, without its checksum."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "generation": self.generation,
             "model": {"fingerprint": self.fingerprint, "preprocessing": self.preprocessing},
             "dimension": self.dimension,
@@ -317,8 +325,9 @@ def _segment(value: Any, index: int, version: int, basis: int | None) -> Segment
     expected = {*SEGMENT_FILES} | ({removed} if removed else set()) | ({PREFIX_FILE} if prefix else set())
     if basis is not None and index == 0:
         expected.add(BASIS_FILE)
-    if isinstance(entry["files"], dict) and PICTURES_FILE in entry["files"]:
-        expected.add(PICTURES_FILE)
+    if isinstance(entry["files"], dict):
+        optional = {PICTURES_FILE, TWINS_FILE} if version > _FORMAT_WITHOUT_TWINS else {PICTURES_FILE}
+        expected |= optional & set(entry["files"])
     files = _object(entry["files"], f"{where}.files", expected)
     return SegmentEntry(
         name=_text(entry["name"], f"{where}.name", SEGMENT_NAME),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cardrec.errors import InputError
 
-__all__ = ["Basis", "Prefix", "choose_basis", "encode_prefix"]
+__all__ = ["Basis", "Prefix", "choose_basis", "encode_prefix", "project"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Vectors: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
@@ -93,7 +93,7 @@ def orthonormal(vectors: Floats) -> Basis:
 
 def encode_prefix(vectors: Vectors, basis: Basis) -> Prefix:
     """The prefix codes of (n, d) rows, n at least 1; beside them takes 6 (p + 4) n bytes for a while."""
-    projected, rests = _project(vectors, basis)
+    projected, rests = project(vectors, basis)
     rows, length = projected.shape
     scale = max(float(np.abs(projected).max()) / 127, float(rests.max()) / (127 * REST_CODES)) * _SAFE or 1.0
     codes = np.zeros((-(-rows // LANES) * LANES, length + REST_CODES), np.int8)
@@ -116,7 +116,7 @@ def encode_prefix(vectors: Vectors, basis: Basis) -> Prefix:
 
 def covers(prefix: Prefix, rows: slice, vectors: Vectors, basis: Basis) -> bool:
     """Whether the codes of some rows, ``rows`` of the segment, bound what they must for these (n, d) vectors."""
-    projected, rests = _project(vectors, basis)
+    projected, rests = project(vectors, basis)
     length = projected.shape[1]
     places = np.arange(rows.start, rows.stop)
     codes = prefix.groups[places // LANES, :, places % LANES].reshape(len(places), -1)
@@ -131,7 +131,7 @@ def covers(prefix: Prefix, rows: slice, vectors: Vectors, basis: Basis) -> bool:
     )
 
 
-def _project(vectors: Vectors, basis: Basis) -> tuple[Floats, Floats]:
+def project(vectors: Vectors, basis: Basis) -> tuple[Floats, Floats]:
     """The rows' coordinates, and an upper bound of the length of what is left of each."""
     rotation = basis.vectors.T.astype(np.float64)
     projected = np.empty((len(vectors), len(basis.vectors)), np.float32)

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cardrec.answer import Answer, by_scores, distinct, first_apart, told_apart, with_twins
 from cardrec.catalog import Catalog
-from cardrec.decide import Calibration, decide
+from cardrec.decide import Calibration
 from cardrec.detect import Detection
 from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import InputError
@@ -20,7 +22,7 @@ from cardrec.quads import side_lengths
 from cardrec.rectify import rectify
 from cardrec.second_look import CANDIDATES, SecondLook
 from cardrec.snapshot import Snapshot
-from cardrec.types import Card, Match, Status, Timings
+from cardrec.types import Card, Match, Timings
 
 __all__ = ["Clock", "Reader", "Request", "Sighting", "given_sightings"]
 
@@ -129,17 +131,17 @@ class Reader:
         What is not surely recognised as it stands is read in its other ways as well, together; the reading that
         resembles a catalog card most is kept; where a second look was taken, the one that it is surer of.
         """
-        cards = self._read_as_they_are(sightings, request, clock)
-        doubtful = [n for n, card in enumerate(cards) if not _is_sure(card.status, card.confidence)]
+        readings = self._read_as_they_are(sightings, request, clock)
+        doubtful = [n for n, reading in enumerate(readings) if not reading.is_sure]
         ways = [(n, way) for n in doubtful for way in sightings[n].other_ways()]
         read = self._read_as_they_are([way for _, way in ways], request, clock)
-        for (n, _), card in zip(ways, read, strict=True):
-            if self._worth(card) > self._worth(cards[n]):
-                cards[n] = card
-        return [(sighting.index, card) for sighting, card in zip(sightings, cards, strict=True)]
+        for (n, _), reading in zip(ways, read, strict=True):
+            if reading.worth > readings[n].worth:
+                readings[n] = reading
+        return [(sighting.index, reading.card) for sighting, reading in zip(sightings, readings, strict=True)]
 
-    def _read_as_they_are(self, sightings: list[Sighting], request: Request, clock: Clock) -> list[Card]:
-        cards: list[Card] = []
+    def _read_as_they_are(self, sightings: list[Sighting], request: Request, clock: Clock) -> list[_Reading]:
+        readings: list[_Reading] = []
 
         def write(pixels: NDArray[np.uint8], group: list[Sighting]) -> None:
             with clock.stage("rectify"):
@@ -151,64 +153,67 @@ class Reader:
                 state = self.catalog.snapshot()  # rows keep their cards while another thread compacts
                 found = self._matches(state, vectors, request)
                 seen = zip(group, found, unit(vectors), strict=True)
-                cards.extend(self._card(state, *each, request.top_k) for each in seen)
+                readings.extend(self._reading(state, *each, request) for each in seen)
 
         with clock.stage("encode"):
             encode_in_order(self.encoder, sightings, write, take)
-        return cards
+        return readings
 
     def _matches(self, state: Snapshot, vectors: Embeddings, request: Request) -> list[tuple[Match, ...]]:
         """For each vector the best cards, one match per card_id, at least two where the catalog has them.
 
-        Several views of one card take several rows, so more rows are asked for until the cards suffice.
+        Several views of one card take several rows, and so do twins, which count as one: more rows are asked for until
+        the cards suffice.
         """
         wanted = max(request.top_k, CANDIDATES if self._looks(state) else 2)
         rows_asked = wanted
         while True:
             rows, scores = state.search(vectors, rows_asked, where=request.where)
-            found = [_distinct(state, *ranked) for ranked in zip(rows, scores, strict=True)]
-            if rows.shape[1] < rows_asked or all(len(matches) >= wanted for matches in found):
-                return [matches[:wanted] for matches in found]
+            found = [distinct(state, *ranked, request.where) for ranked in zip(rows, scores, strict=True)]
+            if rows.shape[1] < rows_asked or all(len(told_apart(matches)) >= wanted for matches in found):
+                return [first_apart(matches, wanted) for matches in found]
             rows_asked *= 4
 
-    def _card(
+    def _reading(
         self,
         state: Snapshot,
         sighting: Sighting,
         matches: tuple[Match, ...],
         embedding: NDArray[np.float32],
-        top_k: int,
-    ) -> Card:
+        request: Request,
+    ) -> _Reading:
         doubt = sighting.outline.doubt
-        found = (matches, *decide([match.score for match in matches], self.calibration, doubt))
-        if self.second_look is not None and state.has_pictures and not _is_sure(*found[1:]):
-            found = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or found
-        matches, status, confidence = found
-        scores = [match.score for match in matches]
-        among = self.calibration.rivals(scores, doubt) if status == "ambiguous" else int(status == "match")
-        return Card(
-            sighting.seen(), sighting.outline.score, matches[:top_k], status, confidence, matches[:among], embedding
-        )
+        answer = by_scores(matches, self.calibration, doubt)
+        looks = self._looks(state)
+        if self.second_look is not None and looks and not (answer.status == "match" and answer.chance >= SURE):
+            answer = self.second_look.decide(state, sighting.frame, sighting.corners_px, matches) or answer
+        matches, status = answer.matches, answer.status
+        group = matches[: int(status == "match")]
+        if status == "ambiguous":
+            rivals = self.calibration.rivals([match.score for match in matches], doubt)
+            group = with_twins(state, matches, rivals, embedding, request.where)
+        shown, outline = matches[: request.top_k], sighting.outline.score
+        card = Card(sighting.seen(), outline, shown, status, answer.confidence, group, embedding)
+        return _Reading(card, answer.chance if looks else _best_score(card), self._is_sure(answer))
+
+    def _is_sure(self, answer: Answer) -> bool:
+        """Whether it is surely the first match, or one of its twins."""
+        if answer.status == "match":
+            return answer.chance >= SURE
+        is_group = answer.status == "ambiguous" and bool(answer.matches[0].twins)
+        return is_group and answer.chance >= max(SURE, self.calibration.min_confidence)
 
     def _looks(self, state: Snapshot) -> bool:
         """Whether a second look can be taken."""
         return self.second_look is not None and state.has_pictures
 
-    def _worth(self, card: Card) -> float:
-        """What is compared between two readings of a card."""
-        return card.confidence if self._looks(self.catalog.snapshot()) else _best_score(card)
 
+class _Reading(NamedTuple):
+    """A card as one of its ways up gives it; ``worth`` is what is compared between them."""
 
-def _distinct(state: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[Match, ...]:
-    """The best row of each card_id, best first."""
-    best: dict[str, Match] = {}
-    for row, score, (card_id, meta) in zip(rows.tolist(), scores.tolist(), state.cards(rows), strict=True):
-        best.setdefault(card_id, Match(card_id, score, row, meta))
-    return tuple(best.values())
-
-
-def _is_sure(status: Status, confidence: float) -> bool:
-    return status == "match" and confidence >= SURE
+    card: Card
+    worth: float
+    is_sure: bool
 
 
 def _best_score(card: Card) -> float:

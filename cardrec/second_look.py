@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec.answer import Answer, among_twins, told_apart
 from cardrec.compare import Reference, compare, side_for
 from cardrec.quads import side_lengths
 from cardrec.rectify import MAX_SIDE, rectify
@@ -78,12 +79,12 @@ class SecondLook:
 
     def decide(
         self, state: Snapshot, frame: Frame, corners_px: NDArray[np.float32], matches: Sequence[Match]
-    ) -> tuple[tuple[Match, ...], Status, float] | None:
-        """The matches in their new order, the status, and the probability that the first one is the card in the frame.
+    ) -> Answer | None:
+        """The matches in their new order, with a status and probabilities.
 
         None where nothing can be compared: one of the candidates has no picture, or there is none.
         """
-        candidates = matches[: near([match.score for match in matches])]
+        candidates = _candidates(matches)
         references = [self._reference(state, match.row) for match in candidates]
         ready = [reference for reference in references if reference is not None]
         if not candidates or len(ready) < len(candidates):
@@ -92,8 +93,14 @@ class SecondLook:
         order = np.argsort(-found.evidence, kind="stable").tolist()
         first, lead = order[0], _lead(found.evidence, order)
         picture, confidence = self._calibration.chances(float(found.likeness[first]), candidates[first].score, lead)
-        ordered = (*(candidates[place] for place in order), *matches[len(order) :])
-        return ordered, self._status(picture, confidence), confidence
+        rest = (match for match in matches if match not in candidates)
+        ordered, status = (*(candidates[place] for place in order), *rest), self._status(picture, confidence)
+        twins = ordered[0].twins
+        if not {*twins} <= {match.card_id for match in candidates}:  # the lead is over others than those
+            return among_twins(ordered, status, confidence)
+        if twins and status != "match":
+            return among_twins(ordered, status, picture)
+        return Answer(ordered, status, confidence, confidence)
 
     def _status(self, picture: float, confidence: float) -> Status:
         if confidence >= self._calibration.min_confidence:
@@ -114,6 +121,12 @@ class SecondLook:
             while len(self._references) > KEPT:
                 self._references.popitem(last=False)
         return made
+
+
+def _candidates(matches: Sequence[Match]) -> list[Match]:
+    """The cards to compare; of many twins only the first, so that there is place for others."""
+    pool = told_apart(matches) if matches and len(matches[0].twins) >= CANDIDATES else [*matches]
+    return pool[: near([match.score for match in pool])]
 
 
 def near(scores: Sequence[float]) -> int:

@@ -13,7 +13,7 @@ from cardrec.cards import Cards
 from cardrec.errors import InputError
 from cardrec.files import checksums, edges, opened, require_folder, unsound
 from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, groups_shape, layout, npy_header, segments_folder
-from cardrec.manifest import BASIS_FILE, PICTURES_FILE, PREFIX_FILE, FileEntry, Manifest, SegmentEntry
+from cardrec.manifest import BASIS_FILE, PICTURES_FILE, PREFIX_FILE, TWINS_FILE, FileEntry, Manifest, SegmentEntry
 from cardrec.pictures import Pictures
 from cardrec.pruning import Basis, Prefix, covers, orthonormal
 from cardrec.search import Arrays, FileRows, RowFile
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Segment"]
 
 _CHECK_ROWS = 4096
+_PAIR_BYTES = 16
 # A row is stored with norm 1 within its type's rounding, for float16 a relative error of 2^-11 in each component.
 _NORM_TOLERANCE = {"float32": 1e-5, "float16": 1e-3}
 
@@ -55,6 +56,7 @@ class Segment:
         "prefix",
         "removed",
         "scales",
+        "twins",
     )
 
     def __init__(self, folder: Path, entry: SegmentEntry, manifest: Manifest) -> None:
@@ -78,6 +80,7 @@ class Segment:
         self._check("cards.sqlite")
         self.cards = Cards(self.folder / "cards.sqlite", entry.rows)
         self.pictures = self._open_pictures()
+        self.twins = self._read_twins(manifest)
 
     def _check(self, name: str) -> None:
         with opened(self.folder / name) as descriptor:
@@ -175,6 +178,18 @@ class Segment:
             return None
         self._check(PICTURES_FILE)
         return Pictures(self.folder / PICTURES_FILE, self.entry.rows)
+
+    def _read_twins(self, manifest: Manifest) -> NDArray[np.int64] | None:
+        """Pairs of the catalog's rows, (m, 2), of this segment's and earlier ones; None where nobody looked for any."""
+        if TWINS_FILE not in self.entry.files:
+            return None
+        count = max(0, self.entry.files[TWINS_FILE].bytes - HEADER_BYTES) // _PAIR_BYTES
+        pairs = self._read(TWINS_FILE, "int64", (count, 2))
+        start = sum(each.rows for each in manifest.segments[: manifest.segments.index(self.entry)])
+        high, low = pairs.T
+        if not ((low >= 0) & (low < high) & (high >= start) & (high < start + self.entry.rows)).all():
+            raise self._unsound(TWINS_FILE, "pairs rows that the catalog does not have, or that are not the segment's")
+        return pairs
 
     def live_rows(self) -> NDArray[np.int64]:
         """The rows that are not removed, ascending."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cardrec.cards import CardsWriter
 from cardrec.files import checksums, sync_folder
-from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, layout, npy_header
+from cardrec.layout import DESCR, HEADER_BYTES, layout, npy_header
 from cardrec.manifest import (
     BASIS_FILE,
     PICTURES_FILE,
     PREFIX_FILE,
     SEGMENT_FILES,
+    TWINS_FILE,
     FileEntry,
     PrefixEntry,
     SegmentEntry,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SegmentWriter", "write_removed"]
+__all__ = ["SegmentWriter", "write_removed", "write_twins"]
 
 
 class _ArrayWriter:
@@ -110,10 +112,10 @@ class SegmentWriter:
         names, prefix = list(SEGMENT_FILES), None
         if basis is not None and self.rows >= MIN_ROWS:
             prefix = encode_prefix(self._written(), basis)
-            self._write(PREFIX_FILE, "int8", prefix.groups)
+            _write_array(self.folder / PREFIX_FILE, "int8", prefix.groups)
             names.append(PREFIX_FILE)
             if keep_basis:
-                self._write(BASIS_FILE, "float32", basis.vectors)
+                _write_array(self.folder / BASIS_FILE, "float32", basis.vectors)
                 names.append(BASIS_FILE)
         for name, (_, shape) in layout(self.rows, self._dimension, self._dtype).items():
             self._arrays[name].finish(shape)
@@ -138,14 +140,6 @@ class SegmentWriter:
             self.folder / "vectors.npy", DESCR[self._dtype], "r", HEADER_BYTES, (self.rows, self._dimension)
         )
 
-    def _write(self, name: str, dtype: str, array: NDArray[Any]) -> None:
-        writer = _ArrayWriter(self.folder / name, dtype)
-        try:
-            writer.add(array)
-            writer.finish(array.shape)
-        finally:
-            writer.close()
-
     def close(self) -> None:
         """Let go of the files, finished or not; idempotent."""
         for array in self._arrays.values():
@@ -165,11 +159,22 @@ class SegmentWriter:
 def write_removed(folder: Path, removed: NDArray[np.bool_], generation: int) -> tuple[str, FileEntry]:
     """Write the tombstones of a segment as packed bits; the name and the entry of the new file."""
     name = f"removed-{generation:08d}.npy"
-    writer = _ArrayWriter(folder / name, "uint64")
-    try:
-        writer.add(pack_rows(removed))
-        writer.finish((bitmap_words(len(removed)),))
-    finally:
-        writer.close()
+    _write_array(folder / name, "uint64", pack_rows(removed))
     sync_folder(folder)
     return name, _entry(folder / name)
+
+
+def write_twins(folder: Path, entry: SegmentEntry, pairs: NDArray[np.int64]) -> SegmentEntry:
+    """Write the (m, 2) pairs of twins of a finished segment, the higher row first; the segment with the new file."""
+    _write_array(folder / TWINS_FILE, "int64", pairs)
+    sync_folder(folder)
+    return replace(entry, files={**entry.files, TWINS_FILE: _entry(folder / TWINS_FILE)})
+
+
+def _write_array(path: Path, dtype: str, array: NDArray[Any]) -> None:
+    writer = _ArrayWriter(path, dtype)
+    try:
+        writer.add(array)
+        writer.finish(array.shape)
+    finally:
+        writer.close()

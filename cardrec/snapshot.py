@@ -20,6 +20,7 @@ from cardrec.files import unsound
 from cardrec.layout import segments_folder
 from cardrec.search import Matrix, QuantisedVectors, pack_rows
 from cardrec.segment import Segment
+from cardrec.twins import Twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,6 +82,7 @@ class Snapshot:
         self._live = self._live_mask()
         self._live_words = None if self._live is None else pack_rows(self._live)
         self._live_rows = self._starts[-1] if self._live is None else int(self._live.sum())
+        self._twins = Twins([segment.twins for segment in self.segments], self._live)
         self._filters: OrderedDict[Filter, NDArray[np.uint64]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -159,6 +161,10 @@ class Snapshot:
             found += segment.cards.cards([local for _, local in located])
         return found
 
+    def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """The card_ids of some rows, each once, in the order of the rows."""
+        return tuple(dict.fromkeys(card_id for card_id, _ in self.cards(rows)))
+
     @property
     def has_pictures(self) -> bool:
         """Whether some of the rows have a picture."""
@@ -168,6 +174,32 @@ class Snapshot:
         """See `Catalog.picture`."""
         segment, local = self._locate(row)
         return None if segment.pictures is None else segment.pictures.picture(local)
+
+    @property
+    def knows_twins(self) -> bool:
+        """Whether twins were looked for among all rows."""
+        return all(segment.twins is not None for segment in self.segments)
+
+    def twins(self, row: int, where: Mapping[str, object] | None = None) -> tuple[int, ...]:
+        """The live rows whose pictures are this one's to a camera, itself included, ascending; none if it is alone."""
+        rows = self._twins.of(row)
+        if rows and where is not None:
+            words = self._allowed(parse_filter(where))
+            rows = tuple(each for each in rows if int(words[each // 64]) >> (each % 64) & 1)
+        return rows if len(rows) > 1 else ()
+
+    def twin_groups(self) -> list[tuple[int, ...]]:
+        """The groups of live rows that `twins` gives, in the order of their first rows."""
+        return self._twins.groups()
+
+    def best_of(
+        self, vector: NDArray[np.float32], rows: Sequence[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Some rows by their scores, as `search` gives them."""
+        mask = np.zeros(self.rows, np.bool_)
+        mask[list(rows)] = True
+        found, scores = self._matrix.search(vector, len(rows), allowed=pack_rows(mask))
+        return found[0], scores[0]
 
     def find(self, card_id: str) -> list[tuple[int, NDArray[np.int64]]]:
         """The live rows of a card: (segment index, rows within it) of each segment that has some."""
@@ -180,18 +212,22 @@ class Snapshot:
                 found.append((index, rows))
         return found
 
-    def stored(self, start: int, stop: int) -> NDArray[np.float32]:
-        """The stored vectors of the rows from ``start`` to ``stop``, as float32; a copy."""
-        parts = [
-            segment.vectors[max(0, start - first) : stop - first]
-            for first, segment in zip(self._starts, self.segments, strict=False)
-            if first < stop and start < first + segment.entry.rows
-        ]
-        return np.concatenate(parts).astype(np.float32)
+    def rows_of(self, card_id: str) -> list[int]:
+        """The live rows of a card, ascending."""
+        return [self._starts[index] + row for index, rows in self.find(card_id) for row in rows.tolist()]
 
-    def is_live(self, row: int) -> bool:
-        """Whether a row is not removed."""
-        return self._live is None or bool(self._live[row])
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The stored vectors of some rows, ascending, as float32; a copy."""
+        parts = [np.empty((0, self.manifest.dimension), np.float32)]
+        for start, segment in zip(self._starts, self.segments, strict=False):
+            low, high = np.searchsorted(rows, (start, start + segment.entry.rows))
+            if low < high:
+                parts.append(segment.vectors[rows[low:high] - start].astype(np.float32))
+        return np.concatenate(parts)
+
+    def live_rows(self) -> NDArray[np.int64]:
+        """The rows that are not removed, ascending."""
+        return np.arange(self.rows) if self._live is None else np.flatnonzero(self._live)
 
     def verify(self) -> VerifyReport:
         """See `Catalog.verify`."""

@@ -23,6 +23,7 @@ from cardrec.manifest import (
     REMOVED_NAME,
     SEGMENT_FILES,
     SEGMENT_NAME,
+    TWINS_FILE,
     Manifest,
     SegmentEntry,
 )
@@ -38,7 +39,11 @@ LOCK = "catalog.lock"
 _OWN_NAMES = {LOCK, MANIFEST, f"{MANIFEST}.new", "segments"}
 _OWN_FILE = re.compile(
     "|".join(
-        [*map(re.escape, (*SEGMENT_FILES, PREFIX_FILE, BASIS_FILE)), r"cards\.sqlite-journal", REMOVED_NAME.pattern]
+        [
+            *map(re.escape, (*SEGMENT_FILES, PREFIX_FILE, BASIS_FILE, TWINS_FILE)),
+            r"cards\.sqlite-journal",
+            REMOVED_NAME.pattern,
+        ]
     )
 )
 

@@ -34,12 +34,15 @@ class Match:
         score: cosine similarity of the two embeddings, -1..1.
         row: the card's row in the catalog; changes when the catalog is compacted.
         meta: the metadata the card was added with (name, set, number, ...).
+        twins: the card_ids of all cards that no photo tells from this row's picture, its own included; empty where
+            there are no others.
     """
 
     card_id: str
     score: float
     row: int
     meta: Mapping[str, object]
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +55,11 @@ class Card:
         matches: the best catalog cards, best first, one per card_id. By their scores, unless a second look at the
             catalog's pictures put them in another order.
         status: ``match``, ``ambiguous`` or ``unknown``.
-        confidence: calibrated probability that the best match is right, 0..1.
-        group: what it may be: of a match that card alone, of an ambiguous one the matches that can't be told apart,
-            such as two printings of one picture; of an unknown one nothing.
+        confidence: calibrated probability that the best match is right, 0..1. Cards whose pictures no photo tells apart
+            (`Match.twins`) share theirs equally.
+        group: what it may be, best first: of a match that card alone, of an ambiguous one the cards that can't be told
+            apart, such as two printings of one picture, with all their twins, also where these are more than the
+            matches; of an unknown one nothing.
         embedding: (d,) float32 unit vector of what was read; None where a card was made without one.
     """
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from small_catalog import FakeEncoder, files_of, make
+from small_catalog import FakeEncoder, files_of, item, items
 
 from cardrec import manifest
 from cardrec.catalog import Catalog
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEGMENT = "segments/00000001"
-FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite", "removed-00000002.npy")
+FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite", "removed-00000002.npy", "twins.npy")
 
 
 def make_template(path: Path) -> Path:
-    """300 cards, one of them removed: files longer than the two pages that `open` checks, and a tombstone."""
-    make(path, 300)
+    """300 cards, one of them removed: files longer than the two pages that `open` checks, a tombstone, and twins."""
+    given = [*items(range(299)), item(298, "card-299")]
+    Catalog.build(path, given, encoder=FakeEncoder(), near=None, calibration=None)
     with Catalog.open(path) as catalog:
         catalog.remove(["card-1"])
     return path

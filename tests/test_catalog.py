@@ -53,7 +53,7 @@ def test_info_and_verify(path: Path) -> None:
         info = catalog.info()
         report = catalog.verify()
     assert (info["cards"], info["removed"], info["segments"], info["dimension"]) == (20, 0, 1, DIMENSION)
-    assert (report.files, report.rows, report.removed) == (5, 20, 0)
+    assert (report.files, report.rows, report.removed) == (6, 20, 0)
     assert (
         report.bytes == info["bytes"] == sum(len(data) for name, data in files_of(path).items() if "segments" in name)
     )

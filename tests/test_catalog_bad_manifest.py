@@ -60,8 +60,8 @@ def test_catalog_json_of_any_bytes(path: Path, data: bytes) -> None:
 
 
 def test_a_future_format_says_upgrade(path: Path) -> None:
-    reseal(path, lambda content: content.update(format=3, shards=["new"]))
-    refuses(path, "catalog.json", "format 3, this version of cardrec reads up to format 2; upgrade cardrec")
+    reseal(path, lambda content: content.update(format=4, shards=["new"]))
+    refuses(path, "catalog.json", "format 4, this version of cardrec reads up to format 3; upgrade cardrec")
 
 
 def test_an_edited_catalog_json_is_noticed(path: Path) -> None:

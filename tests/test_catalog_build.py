@@ -202,7 +202,7 @@ def test_from_vectors_scales_rows_and_is_exact(tmp_path: Path, dtype: Any) -> No
         catalog.verify()
         queries = vectors[::100] / np.linalg.norm(vectors[::100], axis=1, keepdims=True)
         rows, _ = catalog.search(queries, 5)
-        stored = catalog.snapshot().stored(0, 3000).astype(np.float64)
+        stored = catalog.snapshot().vectors(np.arange(3000)).astype(np.float64)
         expected = np.argsort(-(queries @ stored.T), axis=1, kind="stable")[:, :5]
         np.testing.assert_array_equal(rows, expected)
 

@@ -63,8 +63,8 @@ def without_prefixes(path: Path) -> list[tuple[str, float]]:
     """The same search in the bare rows."""
     with Catalog.open(path) as catalog:
         state = catalog.snapshot()
-        live = np.array([row for row in range(state.rows) if state.is_live(row)])
-        bare = Matrix([quantise(state.stored(0, state.rows)[live])])
+        live = state.live_rows()
+        bare = Matrix([quantise(state.vectors(live))])
         rows, scores = bare.search(decaying_rows(6, DIMENSION, 2), 5)
         return [
             (state.card(live[row])[0], score) for row, score in zip(rows.flat, scores.ravel().tolist(), strict=True)
@@ -143,14 +143,14 @@ def test_the_first_format_is_read_and_written_anew(path: Path) -> None:
     content["format"] = 1
     for segment in content["segments"]:
         del segment["prefix"]
-        for name in ("prefix.npy", "basis.npy"):
+        for name in ("prefix.npy", "basis.npy", "twins.npy"):
             segment["files"].pop(name, None)
     (path / "catalog.json").write_bytes(manifest.seal(content))
     with Catalog.open(path) as catalog:
         catalog.verify()
         assert found(catalog) == without_prefixes(path)
         append(catalog, decaying_rows(40, DIMENSION, 3), "new-")
-        assert content_of(path)["format"] == 2
+        assert content_of(path)["format"] == 3  # the new segment has twins
         assert content_of(path)["basis"] is None
         assert not [name for name in files_of(path) if name.endswith(("basis.npy", "prefix.npy"))]
 

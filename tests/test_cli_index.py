@@ -49,7 +49,7 @@ def test_index_build_reports_what_it_skips_and_what_looks_the_same(run: Run, car
     assert "a and b look the same (exact" in built.stderr
     with report.open(newline="", encoding="utf-8") as stream:
         kinds = [(row["what"], row["card_id"]) for row in csv.DictReader(stream)]
-    assert kinds == [("skipped", "c"), ("skipped", "d"), ("exact", "a")]
+    assert kinds == [("skipped", "c"), ("skipped", "d"), ("exact", "a"), ("twins", "a")]
 
 
 def test_index_build_merges_and_replaces_nothing_unasked(run: Run, card_folder: Path, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def _check(path: Path, old: list[str], new: list[str]) -> None:
         assert ids_in(catalog) == sorted([*state, "card-50"])
     assert len(list((path / "segments").iterdir())) == 1  # nothing is left lying about
     assert {each.name for each in path.iterdir()} == {"catalog.json", "catalog.lock", "segments"}
-    assert len(list(next((path / "segments").iterdir()).iterdir())) == 5
+    assert len(list(next((path / "segments").iterdir()).iterdir())) == 6
 
 
 def _check_build(path: Path, old: list[str], new: list[str]) -> None:

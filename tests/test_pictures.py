@@ -60,7 +60,7 @@ def test_pictures_are_kept_in_rgb(path: Path) -> None:
     with Catalog.open(path) as catalog:
         assert catalog.info()["pictures"]
         assert all(shows(catalog, row, row) for row in range(30))
-        assert catalog.verify().files == 6
+        assert catalog.verify().files == 7
         with pytest.raises(InputError):
             catalog.picture(30)
 

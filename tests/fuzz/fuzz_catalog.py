@@ -30,6 +30,7 @@ import numpy as np
 
 from cardrec import changes, manifest
 from cardrec.catalog import Catalog
+from cardrec.duplicates import find_resemblances
 from cardrec.errors import CardrecError
 from cardrec.files import checksums
 from cardrec.ingest import write_vectors
@@ -56,7 +57,7 @@ def make_template(folder: Path, dtype: Any, *, pruned: bool) -> None:
 
     with mock.patch("cardrec.pruning._MIN_ROWS", 64):
         Catalog.from_vectors(folder, names[:330], vectors[:330], meta[:330], dtype=dtype).close()
-        changes.append(folder, fill)
+        changes.append(folder, fill, lambda state, start: find_resemblances(state, start).twins)
     with Catalog.open(folder) as catalog:
         catalog.remove(["card-1", "card-340"])
     (folder / "catalog.lock").unlink(missing_ok=True)
@@ -253,7 +254,7 @@ def search(catalog: Catalog) -> None:
     for k, where in ((1, None), (5, None), (4, {"language": "en"}), (500, {"artist": [1, 2]}), (500, None)):
         rows, scores = catalog.search(queries, k, where=where)
         for found in rows.tolist():
-            if len(set(found)) != len(found) or not all(catalog.snapshot().is_live(row) for row in found):
+            if len(set(found)) != len(found) or not np.isin(found, catalog.snapshot().live_rows()).all():
                 raise AssertionError(f"rows twice, or removed ones: {found}")
         if rows.shape != scores.shape or (where is None and rows.shape[1] != min(k, len(catalog))):
             raise AssertionError(f"{rows.shape} rows and {scores.shape} scores for k = {k} of {len(catalog)}")
