@@ -43,7 +43,8 @@ def among_twins(matches: tuple[Match, ...], status: Status, chance: float) -> An
 
 def told_apart(matches: Sequence[Match]) -> list[Match]:
     """The first match and those that are no twins of it."""
-    return [match for match in matches if match is matches[0] or match.card_id not in matches[0].twins]
+    twins = {each for match in matches[:1] for each in match.twins}
+    return [match for match in matches if match is matches[0] or match.card_id not in twins]
 
 
 def first_apart(matches: tuple[Match, ...], count: int) -> tuple[Match, ...]:

@@ -45,9 +45,10 @@ DIMENSION = 40
 
 
 def make_template(folder: Path, dtype: Any, *, pruned: bool) -> None:
-    """Two segments, with prefixes or without; two rows are removed."""
+    """Two segments, with prefixes or without, and twins in both; two rows are removed."""
     generator = np.random.default_rng(7)
     vectors = generator.normal(size=(360, DIMENSION)) * (0.7 if pruned else 1.0) ** np.arange(DIMENSION)
+    vectors[[10, 200, 335]] = vectors[5]
     names = [f"card-{row}" for row in range(360)]
     meta = [{"name": name, "language": "en" if row % 3 else "de", "artist": row % 5} for row, name in enumerate(names)]
 
@@ -267,6 +268,8 @@ def look_up(catalog: Catalog) -> None:
         catalog.card(row)
     for name in ("card-0", "card-1", "card-5", "card-340", "card-359"):
         snapshot.find(name)
+        if name in catalog:
+            catalog.twins(name)
     catalog.info()
 
 
