@@ -15,7 +15,7 @@ from pictures import card_picture, photo
 from sightings import follow, sighting, told
 
 from cardrec import Card, Catalog, Recognizer, reader
-from cardrec.answer import by_scores, first_apart, told_apart
+from cardrec.answer import by_scores, distinct, first_apart, told_apart, with_twins
 from cardrec.decide import Calibration
 from cardrec.embed import Embedder
 from cardrec.encode import Encoder, encode_in_order
@@ -162,6 +162,24 @@ def test_twins_count_as_one() -> None:
     assert told_apart(PAIR) == [PAIR[0], *PAIR[2:]]
     assert [len(first_apart(PAIR, count)) for count in (1, 2, 3, 9)] == [2, 3, 4, 4]
     assert told_apart(PAIR[2:]) == [*PAIR[2:]]
+
+
+def test_a_group_has_those_that_no_search_fetched(tmp_path: Path) -> None:
+    """A chain of twins, the ends of which are far from each other, and cards that are nearer than the far end."""
+    degrees = np.radians([0, 2, 4, 6, 8, 10])
+    chain = np.column_stack([np.cos(degrees), np.sin(degrees), 0 * degrees])
+    others = [[np.cos(each), 0, np.sin(each)] for each in np.radians([5, 9])]
+    names = [*"abcdef", "x", "y"]
+    with Catalog.from_vectors(tmp_path / "c", names, [*chain, *others]) as catalog:
+        state = catalog.snapshot()
+        rows, scores = state.search(chain[0], 4)
+        found = distinct(state, rows[0], scores[0], None)
+        assert ids(found) == ["a", "b", "c", "x"]
+        group = with_twins(state, found, 1, np.asarray(chain[0], np.float32), None)
+        assert ids(group) == [*"abcdef"]
+        assert [match.score for match in group] == pytest.approx(np.cos(degrees).tolist(), abs=1e-6)
+        assert {match.twins for match in group} == {(*"abcdef",)}
+        assert ids(with_twins(state, found, 4, np.asarray(chain[0], np.float32), None)) == ["a", "b", "c", "x", *"def"]
 
 
 # evidence

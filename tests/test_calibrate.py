@@ -186,3 +186,14 @@ def test_twins_are_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert sorted(card.to_dict()["group"]) == ["c3", "c3-again"]
         (alone,) = recognizer.identify(photo([card_picture(1)])).cards
     assert alone.status == "match" and [match.card_id for match in alone.group] == ["c1"]
+
+
+def test_copies_do_not_spoil_the_calibration(tmp_path: Path, embedder: Embedder) -> None:
+    """With every card there twice no photo has a lead over its copy, but its picture has one over the others."""
+    cards: list[Item] = [(f"{name}{seed}", as_rgb(card_picture(seed)), {}) for seed in range(6) for name in "ab"]
+    Catalog.build(tmp_path / "copies", cards, encoder=embedder, near=None)
+    with Catalog.open(tmp_path / "copies") as catalog:
+        assert catalog.calibration is not None
+        calibration = Calibration.from_numbers(catalog.calibration)
+    assert calibration.max_margin > 0.01 and calibration.margin_weight > 0
+    assert decide([0.97, 0.6], calibration)[1] > 0.95
