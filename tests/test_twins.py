@@ -18,6 +18,7 @@ from small_catalog import FakeEncoder, item, items
 from cardrec.catalog import Catalog
 from cardrec.duplicates import find_resemblances
 from cardrec.errors import CatalogError, CatalogFormatError
+from cardrec.files import checksums
 from cardrec.layout import npy_header
 from cardrec.twins import MOST_TWINS, TWINS
 
@@ -260,7 +261,10 @@ def test_pairs_of_an_earlier_segment(path: Path) -> None:
     folder = path / "segments" / "00000002"
     array = np.array([[4, 0]], np.int64)
     (folder / NAME).write_bytes(npy_header("int64", (1, 2)) + array.tobytes())
-    with pytest.raises(CatalogFormatError, match=NAME):
+    size, sha256, edges = checksums(folder / NAME)
+    entry = {"bytes": size, "sha256": sha256, "edges": edges}
+    reseal(path, lambda content: content["segments"][1]["files"].update({NAME: entry}))
+    with pytest.raises(CatalogFormatError, match=f"{NAME}: pairs rows that"):
         Catalog.open(path)
 
 
