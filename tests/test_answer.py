@@ -118,6 +118,15 @@ def test_no_weight_of_the_lead_names_one_of_two(tmp_path: Path, embedder: Embedd
         assert only(recognizer, photo([card_picture(0)])).match is not None
 
 
+def test_a_second_look_at_all_of_a_group_shares_equally(tmp_path: Path, embedder: Embedder) -> None:
+    items: list[Item] = [(f"c{n}", card_picture(3 if n < 3 else n + 1), {}) for n in range(6)]
+    Catalog.build(tmp_path / "c", items, encoder=embedder, near=None, pictures=True, calibration=None)
+    with Recognizer(tmp_path / "c") as recognizer:
+        card = only(recognizer, photo([card_picture(3)]))
+    assert (card.status, ids(card.group)) == ("ambiguous", ["c0", "c1", "c2"])
+    assert card.confidence == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_a_second_look_may_tell_twins_apart(
     tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
