@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["MOST_TWINS", "TWINS", "Twins"]
 
 TWINS = 0.999
-"""Cosine from which two catalog pictures are twins: with c = cos(A, B) even in good light fewer than `LEAST_CONFIDENCE`
-of the photos of A resemble it more than B. Of 2,063 pairs, photographed by `cardrec.captures` at strength 0.3, so many
-did: 92 to 94 % with c from 0.997 to 0.999, 69 % from 0.999 to 0.9995, 67 % to 0.9999. Their lead is 0.88 (1 - c) in
-the mean and deviates by 0.0235 |A - B|, which makes 80 % at 0.999. English and German printings of one picture have a
-median of 0.9957; one pair of 675 is above (0.9992, 6 of 8 photos right)."""
+"""Cosine from which two catalog pictures are twins: even in good light fewer than `cardrec.decide.LEAST_CONFIDENCE` of
+the photos of one resemble it more than the other. By `python -m training.evaluate_twins --data DATA` 95 % do with a
+cosine from 0.997 to 0.998, 91 % to 0.999, 67 % to 0.9995; a model of their lead puts 80 % at 0.99907. English and
+German printings of one picture have a median of 0.9957, and one pair of 675 is above."""
 
 MOST_TWINS = 64
 """Pairs that are kept for each row, those of the lowest rows first: a group whose rows all look the same hangs together
