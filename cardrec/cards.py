@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cardrec.database import Database
+from cardrec.database import Database, DatabaseWriter
 from cardrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,15 +88,11 @@ def _values(key: object, value: object) -> str:
         raise InputError(f"where[{key!r}] is {value!r:.60}; a finite number was expected") from None
 
 
-class CardsWriter:
-    """Writes one cards.sqlite as a stream; without a journal, since a file that is not finished is never read."""
+class CardsWriter(DatabaseWriter):
+    """Writes one cards.sqlite."""
 
     def __init__(self, path: Path) -> None:
-        import sqlite3
-
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "BEGIN", _TABLE, _INDEX):
-            self._connection.execute(statement)
+        super().__init__(path, _TABLE, _INDEX)
         self._rows = 0
 
     def __contains__(self, card_id: str) -> bool:
@@ -109,15 +105,6 @@ class CardsWriter:
         numbered = enumerate(cards, start=self._rows)
         self._connection.executemany(_INSERT, ((row, *_record(card_id, text)) for row, (card_id, text) in numbered))
         self._rows += len(cards)
-
-    def finish(self) -> None:
-        """Commit; the file is complete but not yet synced."""
-        self._connection.execute("COMMIT")
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file; whatever was not committed is left as it is."""
-        self._connection.close()
 
 
 def _record(card_id: str, text: str) -> tuple[object, ...]:

@@ -15,7 +15,8 @@ from cardrec.changes import check_model
 from cardrec.duplicates import NEAR, Duplicate, check_near, find_resemblances
 from cardrec.errors import CatalogError, InputError
 from cardrec.ingest import BuildReport, CardEncoder, OnDuplicate, OnSkip, Progress, Skipped, write_items, write_vectors
-from cardrec.manifest import FORMAT, MAX_DIMENSION, Manifest, checked
+from cardrec.manifest import MAX_DIMENSION, Manifest, checked
+from cardrec.pictures import PictureKind, kind_of
 from cardrec.snapshot import Snapshot, VerifyReport, read_stable
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Catalog:
         near: float | None = NEAR,
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
-        pictures: bool = False,
+        pictures: bool | PictureKind = False,
     ) -> BuildReport:
         """Encode pictures and write a new catalog. The items are streamed, one batch in memory, however many there are.
 
@@ -97,19 +98,21 @@ class Catalog:
                 Those that no photo tells apart are found and kept as groups in any case, see `twins`.
             on_skip: called with (card_id, source, reason) for each picture that can't be used.
             progress: called with (stage, done, total or None), stage ``"encode"``, then ``"duplicates"``.
-            pictures: keep a small copy of each picture, about 13 KB, for the recognizer's second look. Arrays are taken
-                in the order of colours that ``encoder.color`` says, BGR where it says none.
+            pictures: for the recognizer's second look, ``"webp"`` or True keeps a small copy of each picture, about 13
+                KB; arrays are taken in the order of colours that ``encoder.color`` says, BGR where it says none.
+                ``"paths"`` keeps only where each lies, relative to the catalog if that is below the catalog's parent
+                folder, and what it holds: one that is gone or changed later is not compared. All items must be paths.
 
         Returns:
             What was added, what was skipped and why, which cards look the same, and which can't be told apart.
 
         Raises:
             CatalogError: there is a catalog already, or other files; a card_id occurs twice; no picture could be used.
-            InputError: an item is no (card_id, image, metadata).
+            InputError: an item is no (card_id, image, metadata), or its image no path with ``pictures="paths"``.
         """
         if near is not None:
             check_near(near)
-        folder = Path(path)
+        folder, kind = Path(path), kind_of(pictures)
         from cardrec.calibrate import Sample  # and with it OpenCV, which opening a catalog does not need
 
         sample = Sample() if calibration == "measure" else None
@@ -125,7 +128,7 @@ class Catalog:
                 on_duplicate=on_duplicate,
                 on_skip=on_skip,
                 progress=progress,
-                pictures=pictures,
+                pictures=kind,
                 seen=None if sample is None else sample.see,
             )
 
@@ -183,11 +186,11 @@ class Catalog:
         near: float | None = NEAR,
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
-        pictures: bool | None = None,
+        pictures: bool | PictureKind | None = None,
     ) -> BuildReport:
         """Add cards, all or none; see `build`. Rows keep their numbers; a card_id that is there already is a duplicate.
 
-        ``pictures`` None keeps pictures where the catalog has some already.
+        ``pictures`` None keeps pictures as the catalog has kept the last ones.
 
         Raises:
             CatalogMismatchError: the catalog was made with another model.
@@ -196,6 +199,7 @@ class Catalog:
         self.snapshot()
         if near is not None:
             check_near(near)
+        kind = None if pictures is None else kind_of(pictures)
 
         def fill(writer: SegmentWriter, existing: Snapshot) -> list[Skipped]:
             check_model(self.path, existing.manifest, encoder.fingerprint, encoder.preprocessing_hash)
@@ -207,7 +211,7 @@ class Catalog:
                 on_duplicate=on_duplicate,
                 on_skip=on_skip,
                 progress=progress,
-                pictures=existing.has_pictures if pictures is None else pictures,
+                pictures=next(iter(existing.picture_kinds), None) if pictures is None else kind,
             )
 
         comparison = _Comparison(near, progress)
@@ -285,9 +289,11 @@ class Catalog:
     def picture(self, row: int) -> NDArray[np.uint8] | None:
         """The small picture of a row, (h, w, 3) uint8 RGB, upright; None where the catalog keeps none of it.
 
+        Nor is there one of a row whose picture is kept by path and is gone, or not what was embedded; that is logged.
+
         Raises:
             InputError: there is no such row.
-            CatalogFormatError: the picture is damaged.
+            CatalogFormatError: the catalog's copy of the picture is damaged.
         """
         return self.snapshot().picture(row)
 
@@ -335,14 +341,14 @@ class Catalog:
         manifest = snapshot.manifest
         return {
             "path": str(self.path),
-            "format": FORMAT,
+            "format": manifest.format,
             "generation": manifest.generation,
             "cards": len(snapshot),
             "removed": snapshot.rows - len(snapshot),
             "segments": len(manifest.segments),
             "dimension": manifest.dimension,
             "dtype": manifest.dtype,
-            "pictures": snapshot.has_pictures,
+            "pictures": snapshot.picture_kinds,
             "twins": len(snapshot.twin_groups()) if snapshot.knows_twins else None,
             "bytes": sum(file.bytes for segment in manifest.segments for file in segment.files.values()),
             "fingerprint": manifest.fingerprint,

@@ -204,4 +204,6 @@ def _copy_live(segment: Segment, writer: SegmentWriter) -> None:
         part = rows[start : start + _COPY_ROWS]
         if segment.pictures is not None:
             writer.add_pictures([segment.pictures.data(row) for row in part.tolist()])
+        if segment.paths is not None:
+            writer.add_paths([segment.paths.place(row) for row in part.tolist()])
         writer.add([segment.cards.text(row) for row in part.tolist()], segment.vectors[part])

@@ -14,6 +14,7 @@ from cardrec.cli_options import complain, encoder_options, json_option, open_emb
 
 if TYPE_CHECKING:
     from cardrec.ingest import BuildReport, OnDuplicate, OnSkip, Progress
+    from cardrec.pictures import PictureKind
 
 __all__ = ["index"]
 
@@ -60,6 +61,17 @@ _INGEST_OPTIONS = (
         show_default=True,
         help="Cosine from which two cards are reported as looking the same; 0 does without the report.",
     ),
+    click.option(
+        "--pictures",
+        flag_value="webp",
+        help="Keep small pictures, 13 KB each, for a second look at cards that look alike.",
+    ),
+    click.option(
+        "--picture-paths",
+        "pictures",
+        flag_value="paths",
+        help="The same, but keep only where the pictures lie; they are read when cards are compared.",
+    ),
 )
 
 
@@ -79,9 +91,6 @@ def ingest_options(command: Command) -> Command:
     show_default=True,
     help="Of the stored vectors; float16 halves the file.",
 )
-@click.option(
-    "--pictures", is_flag=True, help="Keep small pictures, 13 KB each, for a second look at cards that look alike."
-)
 @ingest_options
 def build(
     *,
@@ -92,7 +101,7 @@ def build(
     near: float,
     overwrite: bool,
     dtype: Any,
-    pictures: bool,
+    pictures: PictureKind | None,
     model: Path | None,
     backend: str,
     threads: int,
@@ -127,7 +136,7 @@ def build(
             near=near or None,
             progress=progress,
             on_skip=on_skip,
-            pictures=pictures,
+            pictures=pictures or False,
         )
     _tell(catalog, made, report)
 
@@ -141,11 +150,14 @@ def append(
     on_duplicate: OnDuplicate,
     report: Path | None,
     near: float,
+    pictures: PictureKind | None,
     model: Path | None,
     backend: str,
     threads: int,
 ) -> None:
     """Adds the card images of SOURCE to CATALOG, all or none; see `cardrec index build --help`.
+
+    Pictures are kept as the catalog kept the last ones, where neither option says how.
 
     \b
     Example:
@@ -159,7 +171,13 @@ def append(
         opened.check_model(encoder.fingerprint, encoder.preprocessing_hash)
         with _progress() as (progress, on_skip):
             made = opened.append(
-                items, encoder=encoder, on_duplicate=on_duplicate, near=near or None, progress=progress, on_skip=on_skip
+                items,
+                encoder=encoder,
+                on_duplicate=on_duplicate,
+                near=near or None,
+                progress=progress,
+                on_skip=on_skip,
+                pictures=pictures,
             )
     _tell(catalog, made, report)
 
@@ -195,7 +213,10 @@ def compact(catalog: Path) -> None:
 @index.command()
 @_catalog_argument
 def verify(catalog: Path) -> None:
-    """Reads every byte of CATALOG and checks it. Exit code 0: sound; 3: damaged, with the file that is."""
+    """Reads every byte of CATALOG and checks it. Exit code 0: sound; 3: damaged, with the file that is.
+
+    Pictures that are kept by path are read as well. A catalog is sound without them.
+    """
     from cardrec.catalog import Catalog
 
     with Catalog.open(catalog) as opened:
@@ -203,6 +224,8 @@ def verify(catalog: Path) -> None:
     click.echo(
         f"{catalog}: sound: {found.files} files, {found.bytes:,} bytes, {found.rows:,} rows, {found.removed:,} removed"
     )
+    if found.lost_pictures:
+        complain(f"{found.lost_pictures:,} pictures are gone or are not those that were embedded any more", "warning")
 
 
 @index.command("info")

@@ -1,4 +1,4 @@
-"""A SQLite file of a segment, opened read-only and immutable: what `cards.sqlite` and `pictures.sqlite` share."""
+"""SQLite files of a segment: written once as a stream, then opened read-only and immutable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,32 @@ if TYPE_CHECKING:
 
     from cardrec.errors import CatalogFormatError
 
-__all__ = ["Database"]
+__all__ = ["Database", "DatabaseWriter"]
+
+
+class DatabaseWriter:
+    """Writes one file as a stream; without a journal, since a file that is not finished is never read.
+
+    Args:
+        path: of the new file.
+        schema: the statements that make its tables.
+    """
+
+    def __init__(self, path: Path, *schema: str) -> None:
+        import sqlite3
+
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "BEGIN", *schema):
+            self._connection.execute(statement)
+
+    def finish(self) -> None:
+        """Write everything out."""
+        self._connection.execute("COMMIT")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, finished or not; idempotent."""
+        self._connection.close()
 
 
 class Database:
@@ -66,6 +91,16 @@ class Database:
         """The first row that a statement gives, or None."""
         with self._reading():
             return self._connection.execute(statement, parameters).fetchone()
+
+    def _check_table(self, name: str, schema: str) -> None:
+        """Refuses a file that has anything but this table, with some of the segment's rows and no others."""
+        with self._reading():
+            found = self._connection.execute("SELECT sql FROM sqlite_master").fetchall()
+        if found != [(schema,)]:
+            raise self._unsound(f"does not have the table of a catalog's {name}")
+        low, high = self._one(f"SELECT (SELECT min(row) FROM {name}), (SELECT max(row) FROM {name})")  # noqa: S608
+        if low is None or low < 0 or high >= self._rows:
+            raise self._unsound(f"has the rows {low} to {high}, some of 0 to {self._rows - 1} were expected")
 
     def _check_integrity(self) -> None:
         """SQLite's own check of every page."""

@@ -12,6 +12,7 @@ sample of chroma lies in the middle of its 2x2 samples of luma.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -31,7 +32,7 @@ from cardrec.types import Color, ImageLike
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-__all__ = ["MAX_PIXELS", "Frame", "check_color", "load"]
+__all__ = ["MAX_PIXELS", "Frame", "check_color", "decode", "load"]
 
 MAX_PIXELS = 100_000_000
 """The largest picture taken, in pixels: above every camera (a 48 MP phone, a 61 MP camera), 300 MB when decoded."""
@@ -95,6 +96,15 @@ def load(image: ImageLike, *, color: Color = "bgr") -> Frame:
         return _from_pil(image, "<PIL image>")
     kind = f"{type(image).__module__}.{type(image).__qualname__}"
     raise InputError(f"a picture can't be made of {kind}: give a path, a PIL image or {_ACCEPTED} (numpy.asarray?)")
+
+
+def decode(data: bytes, name: str) -> Frame:
+    """The frame of a file's contents; ``name`` is for messages.
+
+    Raises:
+        InputError: as in `load`.
+    """
+    return _decode(io.BytesIO(data), name)
 
 
 def check_color(color: object) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from cardrec.cards import check_card
 from cardrec.errors import CatalogError, InputError
 from cardrec.image import load
-from cardrec.pictures import shrunk
+from cardrec.picture_paths import place_of
+from cardrec.pictures import PictureKind, shrunk
 from cardrec.search import unit_vectors
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
 
 BATCH = 16
 _CHUNK_ROWS = 1024
+_PATHS = (str, os.PathLike)
 
 OnDuplicate = Literal["error", "keep-all"]
 """A card_id that occurs again: an error, or another view of the same card."""
@@ -145,7 +147,7 @@ def write_items(
     on_duplicate: OnDuplicate,
     on_skip: OnSkip | None,
     progress: Progress | None,
-    pictures: bool = False,
+    pictures: PictureKind | None = None,
     seen: Callable[[str, ImageLike], None] | None = None,
 ) -> list[Skipped]:
     """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
@@ -154,7 +156,7 @@ def write_items(
     picture that was written; the rest is as in `Catalog.build`.
 
     Raises:
-        InputError: an item is no (card_id, image, metadata).
+        InputError: an item is no (card_id, image, metadata), or its image no path where those are to be kept.
         CatalogError: a card_id occurs again, or no picture at all could be used.
     """
     ids = _Ids(writer, existing, on_duplicate)
@@ -162,12 +164,11 @@ def write_items(
     color: Color = getattr(encoder, "color", "bgr")
     skipped: list[Skipped] = []
     done = 0
-    for batch in _batches(items, ids):
+    for batch in _batches(items, ids, by_path=pictures == "paths"):
         done += len(batch)
         kept, vectors = _encode_readable(encoder, batch, skipped, on_skip)
         if kept:
-            if pictures:
-                writer.add_pictures([shrunk(load(each.image, color=color)) for each in kept])
+            _keep_pictures(writer, [each.image for each in kept], pictures, color)
             writer.add([(each.card_id, each.text) for each in kept], vectors)
         if seen is not None:
             for each in kept:
@@ -182,10 +183,22 @@ def write_items(
     return skipped
 
 
-def _batches(items: Iterable[Item], ids: _Ids) -> Iterator[list[_Pending]]:
+def _keep_pictures(writer: SegmentWriter, images: list[ImageLike], kind: PictureKind | None, color: Color) -> None:
+    if kind == "webp":
+        writer.add_pictures([shrunk(load(image, color=color)) for image in images])
+    elif kind == "paths":
+        writer.add_paths([place_of(image, writer.catalog) for image in images if isinstance(image, _PATHS)])
+
+
+def _batches(items: Iterable[Item], ids: _Ids, *, by_path: bool) -> Iterator[list[_Pending]]:
     batch: list[_Pending] = []
     for number, item in enumerate(items, start=1):
         batch.append(_checked(item, number))
+        if by_path and not isinstance(batch[-1].image, _PATHS):
+            raise InputError(
+                f"the image of card {batch[-1].card_id!r} is {_source(batch[-1].image)}, which lies in no file; "
+                "pictures='paths' takes paths, 'webp' keeps a copy of any picture"
+            )
         ids.add(batch[-1].card_id)
         if len(batch) == BATCH:
             yield batch
@@ -268,4 +281,4 @@ def _raise_if_fatal(error: Exception) -> None:
 
 
 def _source(image: object) -> str:
-    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"<{type(image).__name__}>"
+    return os.fspath(image) if isinstance(image, _PATHS) else f"<{type(image).__name__}>"

@@ -7,8 +7,9 @@
                "files": {"vectors.npy": {"bytes": 3072128, "sha256": "...", "edges": "..."}, ...}}]}
 
 `basis` is the length of the prefixes that the search prunes by, or null; the rotation lies in the first segment.
-Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite,
-and since format 3 twins.npy: without it nobody looked for twins.
+Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite, and since
+format 3 paths.sqlite and twins.npy (without it nobody looked for twins); a catalog that has neither is written as format
+2, which older versions read.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ __all__ = [
 ]
 
 FORMAT = 3
-_FIRST_FORMAT, _FORMAT_WITHOUT_TWINS = 1, 2
+_FIRST_FORMAT, _SECOND_FORMAT = 1, 2
 MANIFEST = "catalog.json"
 SEGMENT_FILES = ("vectors.npy", "codes.npy", "scales.npy", "errors.npy", "cards.sqlite")
 PREFIX_FILE, BASIS_FILE = "prefix.npy", "basis.npy"
-PICTURES_FILE = "pictures.sqlite"
+PICTURES_FILE, PATHS_FILE = "pictures.sqlite", "paths.sqlite"
 TWINS_FILE = "twins.npy"
+_NEW_FILES = {PATHS_FILE, TWINS_FILE}  # of format 3
 SEGMENT_NAME = re.compile(r"[0-9]{8,16}")
 REMOVED_NAME = re.compile(r"removed-[0-9]{8,16}\.npy")
 DTYPES = ("float32", "float16")
@@ -113,8 +115,8 @@ class Manifest:
     @property
     def format(self) -> int:
         """The first format that has what this catalog has."""
-        has_twins = any(TWINS_FILE in segment.files for segment in self.segments)
-        return FORMAT if has_twins else _FORMAT_WITHOUT_TWINS
+        is_new = any(not _NEW_FILES.isdisjoint(segment.files) for segment in self.segments)
+        return FORMAT if is_new else _SECOND_FORMAT
 
     def next(self, segments: tuple[SegmentEntry, ...], generation: int, basis: int | None) -> Manifest:
         """The same catalog with other segments, a generation later."""
@@ -326,7 +328,7 @@ def _segment(value: Any, index: int, version: int, basis: int | None) -> Segment
     if basis is not None and index == 0:
         expected.add(BASIS_FILE)
     if isinstance(entry["files"], dict):
-        optional = {PICTURES_FILE, TWINS_FILE} if version > _FORMAT_WITHOUT_TWINS else {PICTURES_FILE}
+        optional = {PICTURES_FILE} | (_NEW_FILES if version > _SECOND_FORMAT else set())
         expected |= optional & set(entry["files"])
     files = _object(entry["files"], f"{where}.files", expected)
     return SegmentEntry(

@@ -1,13 +1,16 @@
-"""pictures.sqlite: small pictures of a segment's rows, as WebP, for the second look (`cardrec.compare`). Optional."""
+"""Pictures of a segment's rows for the second look (`cardrec.compare`), optional: how they are kept, and as WebP.
+
+pictures.sqlite holds small copies; `cardrec.picture_paths` keeps where the pictures lie instead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from cardrec.database import Database
+from cardrec.database import Database, DatabaseWriter
 from cardrec.errors import InputError
 from cardrec.rectify import upright_copy
 
@@ -18,16 +21,32 @@ if TYPE_CHECKING:
 
     from cardrec.image import Frame
 
-__all__ = ["MAX_HEIGHT_PX", "Pictures", "PicturesWriter", "shrunk"]
+__all__ = ["MAX_HEIGHT_PX", "PictureKind", "Pictures", "PicturesWriter", "kind_of", "shrunk"]
+
+PictureKind = Literal["webp", "paths"]
+"""How a catalog keeps pictures: small copies of its own, or only where each lies."""
 
 MAX_HEIGHT_PX = 320
-"""Longest side of a stored picture."""
+"""Longest side of a picture that is compared."""
 QUALITY = 75
 """Of WebP: 12,900 bytes for a picture of 229x320 in the mean (60: 11,000; 90: 22,000; 17 cards of Pokemon TCG
 Pocket; 40 of Redemption: 12,800)."""
 
 _MAX_BYTES = 1 << 20
 _TABLE = "CREATE TABLE pictures(row INTEGER PRIMARY KEY, webp BLOB NOT NULL)"
+
+
+def kind_of(pictures: bool | PictureKind) -> PictureKind | None:
+    """What ``pictures=`` asks for: True is ``"webp"``, False is none.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(pictures, bool):
+        return "webp" if pictures else None
+    if pictures not in get_args(PictureKind):
+        raise InputError(f"pictures is {pictures!r}; True or False, 'webp' or 'paths' was expected")
+    return pictures
 
 
 def shrunk(frame: Frame) -> bytes:
@@ -62,42 +81,23 @@ def _decoded(data: object) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-class PicturesWriter:
-    """Writes one pictures.sqlite as a stream; without a journal, since a file that is not finished is never read."""
+class PicturesWriter(DatabaseWriter):
+    """Writes one pictures.sqlite."""
 
     def __init__(self, path: Path) -> None:
-        import sqlite3
-
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "BEGIN", _TABLE):
-            self._connection.execute(statement)
+        super().__init__(path, _TABLE)
 
     def add(self, first_row: int, pictures: Sequence[bytes | None]) -> None:
         """Keep the pictures of the rows from ``first_row`` on; a row may have none."""
         rows = [(first_row + n, each) for n, each in enumerate(pictures) if each is not None]
         self._connection.executemany("INSERT INTO pictures VALUES (?, ?)", rows)
 
-    def finish(self) -> None:
-        """Write everything out."""
-        self._connection.execute("COMMIT")
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file, finished or not; idempotent."""
-        self._connection.close()
-
 
 class Pictures(Database):
     """A pictures.sqlite, opened; it may hold pictures of some of the segment's rows, and of no others."""
 
     def _check(self) -> None:
-        with self._reading():
-            schema = self._connection.execute("SELECT sql FROM sqlite_master").fetchall()
-        if schema != [(_TABLE,)]:
-            raise self._unsound("does not have the table of a catalog's pictures")
-        low, high = self._one("SELECT (SELECT min(row) FROM pictures), (SELECT max(row) FROM pictures)")
-        if low is None or low < 0 or high >= self._rows:
-            raise self._unsound(f"has the rows {low} to {high}, some of 0 to {self._rows - 1} were expected")
+        self._check_table("pictures", _TABLE)
 
     def data(self, row: int) -> bytes | None:
         """The stored bytes of a row of the segment; None where it has no picture."""

@@ -13,7 +13,17 @@ from cardrec.cards import Cards
 from cardrec.errors import InputError
 from cardrec.files import checksums, edges, opened, require_folder, unsound
 from cardrec.layout import DESCR, HEADER_BYTES, bitmap_words, groups_shape, layout, npy_header, segments_folder
-from cardrec.manifest import BASIS_FILE, PICTURES_FILE, PREFIX_FILE, TWINS_FILE, FileEntry, Manifest, SegmentEntry
+from cardrec.manifest import (
+    BASIS_FILE,
+    PATHS_FILE,
+    PICTURES_FILE,
+    PREFIX_FILE,
+    TWINS_FILE,
+    FileEntry,
+    Manifest,
+    SegmentEntry,
+)
+from cardrec.picture_paths import PicturePaths
 from cardrec.pictures import Pictures
 from cardrec.pruning import Basis, Prefix, covers, orthonormal
 from cardrec.search import Arrays, FileRows, RowFile
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cardrec.errors import CatalogFormatError
+    from cardrec.pictures import PictureKind
 
 __all__ = ["Segment"]
 
@@ -52,6 +63,7 @@ class Segment:
         "entry",
         "errors",
         "folder",
+        "paths",
         "pictures",
         "prefix",
         "removed",
@@ -80,6 +92,7 @@ class Segment:
         self._check("cards.sqlite")
         self.cards = Cards(self.folder / "cards.sqlite", entry.rows)
         self.pictures = self._open_pictures()
+        self.paths = self._open_paths(folder)
         self.twins = self._read_twins(manifest)
 
     def _check(self, name: str) -> None:
@@ -191,6 +204,27 @@ class Segment:
             raise self._unsound(TWINS_FILE, "pairs rows that the catalog does not have, or that are not the segment's")
         return pairs
 
+    def _open_paths(self, catalog: Path) -> PicturePaths | None:
+        if PATHS_FILE not in self.entry.files:
+            return None
+        self._check(PATHS_FILE)
+        return PicturePaths(self.folder / PATHS_FILE, self.entry.rows, catalog)
+
+    @property
+    def picture_kinds(self) -> frozenset[PictureKind]:
+        """How pictures of its rows are kept; empty: not at all."""
+        kinds: list[tuple[PictureKind, object]] = [("webp", self.pictures), ("paths", self.paths)]
+        return frozenset(kind for kind, database in kinds if database is not None)
+
+    def picture(self, row: int) -> NDArray[np.uint8] | None:
+        """(h, w, 3) uint8 RGB of a row; None where it has no picture, or the file that it was in is another by now."""
+        found = None if self.pictures is None else self.pictures.picture(row)
+        return self.paths.picture(row) if found is None and self.paths is not None else found
+
+    def lost_pictures(self) -> int:
+        """How many live rows had a picture in a file that is gone or is another by now; reads them all."""
+        return 0 if self.paths is None else sum(map(self.paths.is_lost, self.live_rows().tolist()))
+
     def live_rows(self) -> NDArray[np.int64]:
         """The rows that are not removed, ascending."""
         if self.removed is None:
@@ -212,8 +246,9 @@ class Segment:
             for start in range(0, self.entry.rows, _CHECK_ROWS):
                 self._verify_rows(slice(start, min(start + _CHECK_ROWS, self.entry.rows)), basis)
         self.cards.verify(self.entry.rows)
-        if self.pictures is not None:
-            self.pictures.verify()
+        for database in (self.pictures, self.paths):
+            if database is not None:
+                database.verify()
         return sum(entry.bytes for entry in self.entry.files.values())
 
     def _verify_rows(self, rows: slice, basis: Basis | None) -> None:

@@ -14,6 +14,7 @@ from cardrec.files import checksums, sync_folder
 from cardrec.layout import DESCR, HEADER_BYTES, layout, npy_header
 from cardrec.manifest import (
     BASIS_FILE,
+    PATHS_FILE,
     PICTURES_FILE,
     PREFIX_FILE,
     SEGMENT_FILES,
@@ -22,6 +23,7 @@ from cardrec.manifest import (
     PrefixEntry,
     SegmentEntry,
 )
+from cardrec.picture_paths import PathsWriter
 from cardrec.pictures import PicturesWriter
 from cardrec.pruning import MIN_ROWS, Basis, choose_basis, encode_prefix
 from cardrec.search import pack_rows, quantise
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from cardrec.picture_paths import Place
 
 __all__ = ["SegmentWriter", "write_removed", "write_twins"]
 
@@ -70,6 +74,7 @@ class SegmentWriter:
     def __init__(self, folder: Path, dimension: int, dtype: str) -> None:
         """Make ``folder``, which must not exist."""
         self.folder = folder
+        self.catalog = folder.parent.parent
         self.rows = 0
         self._dimension, self._dtype = dimension, dtype
         folder.mkdir()
@@ -78,6 +83,7 @@ class SegmentWriter:
         }
         self._cards = CardsWriter(folder / "cards.sqlite")
         self._pictures: PicturesWriter | None = None
+        self._paths: PathsWriter | None = None
 
     def __contains__(self, card_id: str) -> bool:
         return card_id in self._cards
@@ -100,6 +106,14 @@ class SegmentWriter:
             self._pictures = PicturesWriter(self.folder / PICTURES_FILE)
         self._pictures.add(self.rows, pictures)
 
+    def add_paths(self, places: Sequence[Place | None]) -> None:
+        """Keep where the pictures of the rows to come lie, one each; without any there is no file."""
+        if self._paths is None:
+            if not any(places):
+                return
+            self._paths = PathsWriter(self.folder / PATHS_FILE)
+        self._paths.add(self.rows, places)
+
     def choose_basis(self) -> Basis | None:
         """The basis that suits the rows written so far, if one does."""
         return choose_basis(self._written())
@@ -120,9 +134,10 @@ class SegmentWriter:
         for name, (_, shape) in layout(self.rows, self._dimension, self._dtype).items():
             self._arrays[name].finish(shape)
         self._cards.finish()
-        if self._pictures is not None:
-            self._pictures.finish()
-            names.append(PICTURES_FILE)
+        for name, writer in ((PICTURES_FILE, self._pictures), (PATHS_FILE, self._paths)):
+            if writer is not None:
+                writer.finish()
+                names.append(name)
         for name in names:
             if name.endswith(".sqlite"):
                 with (self.folder / name).open("rb") as stream:
@@ -145,9 +160,9 @@ class SegmentWriter:
         for array in self._arrays.values():
             with contextlib.suppress(OSError):  # a full disk, said already
                 array.close()
-        self._cards.close()
-        if self._pictures is not None:
-            self._pictures.close()
+        for writer in (self._cards, self._pictures, self._paths):
+            if writer is not None:
+                writer.close()
 
     def __enter__(self) -> SegmentWriter:
         return self

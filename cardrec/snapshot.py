@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cardrec.manifest import Manifest
+    from cardrec.pictures import PictureKind
 
 __all__ = ["Snapshot", "VerifyReport", "read_stable"]
 
@@ -39,12 +40,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was read and found sound: files, their bytes, rows, and how many of the rows are removed."""
+    """What was read and found sound: files, their bytes, rows, and how many of the rows are removed.
+
+    ``lost_pictures`` are those kept by path whose file is gone or is not what was embedded: these cards get no second
+    look, the catalog is sound without them.
+    """
 
     files: int
     bytes: int
     rows: int
     removed: int
+    lost_pictures: int = 0
 
 
 def read_stable(folder: Path, action: Callable[[Manifest], T]) -> T:
@@ -168,12 +174,18 @@ class Snapshot:
     @property
     def has_pictures(self) -> bool:
         """Whether some of the rows have a picture."""
-        return any(segment.pictures is not None for segment in self.segments)
+        return any(segment.picture_kinds for segment in self.segments)
+
+    @property
+    def picture_kinds(self) -> list[PictureKind]:
+        """How pictures are kept, the way of the newest segment that has some first."""
+        kinds = (kind for segment in reversed(self.segments) for kind in sorted(segment.picture_kinds))
+        return list(dict.fromkeys(kinds))
 
     def picture(self, row: int) -> NDArray[np.uint8] | None:
         """See `Catalog.picture`."""
         segment, local = self._locate(row)
-        return None if segment.pictures is None else segment.pictures.picture(local)
+        return segment.picture(local)
 
     @property
     def knows_twins(self) -> bool:
@@ -233,4 +245,5 @@ class Snapshot:
         """See `Catalog.verify`."""
         size = sum(segment.verify(self.basis) for segment in self.segments)
         files = sum(len(segment.entry.files) for segment in self.segments)
-        return VerifyReport(files, size, self.rows, self.rows - len(self))
+        lost = sum(segment.lost_pictures() for segment in self.segments)
+        return VerifyReport(files, size, self.rows, self.rows - len(self), lost)

@@ -19,6 +19,8 @@ from cardrec.layout import segments_folder
 from cardrec.manifest import (
     BASIS_FILE,
     MANIFEST,
+    PATHS_FILE,
+    PICTURES_FILE,
     PREFIX_FILE,
     REMOVED_NAME,
     SEGMENT_FILES,
@@ -40,7 +42,7 @@ _OWN_NAMES = {LOCK, MANIFEST, f"{MANIFEST}.new", "segments"}
 _OWN_FILE = re.compile(
     "|".join(
         [
-            *map(re.escape, (*SEGMENT_FILES, PREFIX_FILE, BASIS_FILE, TWINS_FILE)),
+            *map(re.escape, (*SEGMENT_FILES, PREFIX_FILE, BASIS_FILE, PICTURES_FILE, PATHS_FILE, TWINS_FILE)),
             r"cards\.sqlite-journal",
             REMOVED_NAME.pattern,
         ]

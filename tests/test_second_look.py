@@ -186,9 +186,43 @@ def test_references_are_kept_within_bounds(looking: Recognizer) -> None:
     assert len(look._references) == KEPT
 
 
-def test_the_command_line_keeps_pictures(run: Run, card_folder: Path, tmp_path: Path) -> None:
-    done = run("index", "build", card_folder, tmp_path / "c", "--pictures")
+def test_pictures_kept_by_path(tmp_path: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture) -> None:
+    """They tell printings apart like copies; once a candidate's is gone, cards are decided as without pictures."""
+    items = []
+    for spec in (each for card in KNOWN for each in (card, twin(card))):
+        items.append((spec.card_id, tmp_path / f"{spec.card_id}.png", NO_META))
+        cv2.imwrite(str(items[-1][1]), drawn(spec))
+    Catalog.build(tmp_path / "c", items, encoder=embedder, near=None, pictures="paths")
+    frame = photo(twin(KNOWN[0]))
+    with Recognizer(tmp_path / "c") as recognizer:
+        found = only(recognizer, frame)
+        assert found.match is not None
+        assert found.match.card_id == twin(KNOWN[0]).card_id
+    (tmp_path / f"{KNOWN[0].card_id}.png").unlink()
+    with Recognizer(tmp_path / "c") as bereft, Recognizer(tmp_path / "c", second_look=False) as plain:
+        for seed in range(3):
+            frame = photo(twin(KNOWN[0]), seed)
+            assert same(only(bereft, frame), only(plain, frame))
+    assert len([record for record in caplog.records if "no second look" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--pictures", "webp"), ("--picture-paths", "paths")])
+def test_the_command_line_keeps_pictures(run: Run, card_folder: Path, tmp_path: Path, option: str, kind: str) -> None:
+    cards = Path(shutil.copytree(card_folder, tmp_path / "cards"))
+    done = run("index", "build", option, cards, tmp_path / "c")
+    assert done.exit_code == 0
+    done = run("index", "append", cards, tmp_path / "c", "--on-duplicate", "keep-all", "--near", 0)
     assert done.exit_code == 0
     with Catalog.open(tmp_path / "c") as catalog:
-        assert catalog.info()["pictures"]
-        assert catalog.picture(0) is not None
+        assert catalog.info()["pictures"] == [kind]
+        assert catalog.picture(0) is not None and catalog.picture(len(catalog) - 1) is not None
+    other = ("--pictures", "--picture-paths")[kind == "webp"]
+    done = run("index", "append", cards, tmp_path / "c", "--on-duplicate", "keep-all", "--near", 0, other)
+    assert done.exit_code == 0
+    with Catalog.open(tmp_path / "c") as catalog:
+        assert sorted(catalog.info()["pictures"]) == ["paths", "webp"]
+    assert "warning" not in run("index", "verify", tmp_path / "c").stderr
+    shutil.rmtree(cards)
+    verified = run("index", "verify", tmp_path / "c")
+    assert verified.exit_code == 0
+    assert f"{8 if kind == 'webp' else 16} pictures are gone" in verified.stderr
