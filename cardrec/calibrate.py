@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cardrec.snapshot import Snapshot
     from cardrec.types import ImageLike
 
-__all__ = ["FEWEST_CARDS", "Sample", "calibrate", "fit"]
+__all__ = ["FEWEST_CARDS", "Sample", "calibrate", "fit", "tail"]
 
 CARDS = 128
 """Cards that are photographed, or all where there are fewer."""
@@ -231,7 +231,7 @@ def fit(
     if weights[2] < 0:  # a longer lead can't tell against a card: there were no close ones to learn from
         weights = np.append(fit_logistic(design[:, :2], target, ridge=RIDGE, counts=counts * len(scores) / 2), 0.0)
     logits = design[len(score) :] @ weights
-    tail_from, tail_scale = _tail(logits)
+    tail_from, tail_scale = tail(logits)
     if outside_card is not None:
         least = _cautious(logits, outside_card, float(weights[1:] @ _PRIOR_DEVIATIONS))
         tail_from = max(tail_from, least - tail_scale * float(np.log(TAIL / FALSE_ACCEPTS)))
@@ -252,7 +252,7 @@ def fit(
     return {name: round(float(value), 5) for name, value in asdict(calibration).items()}
 
 
-def _tail(logits: NDArray[np.float64]) -> tuple[float, float]:
+def tail(logits: NDArray[np.float64]) -> tuple[float, float]:
     """What a share `TAIL` of the strangers exceeds, and by how much in the mean: from there they fall off like exp(-x).
 
     So a share `a` of them exceeds the first number plus ``ln(TAIL / a)`` times the second (Pickands 1975, with the

@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from cardrec.errors import InputError, ModelError
 from cardrec.types import Status
 
-__all__ = ["LEAST_CONFIDENCE", "TAIL", "Calibration", "decide"]
+__all__ = ["LEAST_CONFIDENCE", "TAIL", "Calibration", "decide", "logistic", "threshold"]
 
 LEAST_CONFIDENCE = 0.8
 """Of a match, however few strangers there are: of two printings that look the same, neither is named."""
@@ -76,15 +76,12 @@ class Calibration:
         Raises:
             InputError: the share is out of range, or how rare strangers get was not measured.
         """
-        if not 0 < share <= TAIL:
-            raise InputError(f"max_false_accept={share!r}; expected a share above 0 and at most {TAIL}")
         if self.tail_scale <= 0:
             raise InputError(
                 f"max_false_accept={share!r}: this catalog was not calibrated on its own cards, and has one threshold "
                 "only; build it from pictures"
             )
-        threshold = _logistic(self.tail_from + self.tail_scale * math.log(TAIL / share))
-        return replace(self, min_confidence=max(threshold, LEAST_CONFIDENCE))
+        return replace(self, min_confidence=threshold(share, self.tail_from, self.tail_scale))
 
     def rivals(self, scores: Sequence[float], doubt: float = 0.0) -> int:
         """How many of the best cards, the first included, can't be told apart by these scores, best first.
@@ -111,12 +108,23 @@ def decide(scores: Sequence[float], calibration: Calibration, doubt: float = 0.0
     best, runner_up = scores[0], scores[1] if len(scores) > 1 else 0.0
     margin = min(best - runner_up, calibration.max_margin)
     evidence = calibration.score_weight * best + calibration.margin_weight * margin
-    confidence = _logistic(calibration.bias + evidence + calibration.doubt_weight * doubt)
+    confidence = logistic(calibration.bias + evidence + calibration.doubt_weight * doubt)
     if confidence >= calibration.min_confidence:
         return "match", confidence
     return ("ambiguous" if best >= calibration.min_score else "unknown"), confidence
 
 
-def _logistic(x: float) -> float:
+def threshold(share: float, tail_from: float, tail_scale: float) -> float:
+    """The confidence that so many of the strangers exceed, but at least `LEAST_CONFIDENCE`; see `Calibration`.
+
+    Raises:
+        InputError: the share is not above 0 and at most `TAIL`.
+    """
+    if not 0 < share <= TAIL:
+        raise InputError(f"max_false_accept={share!r}; expected a share above 0 and at most {TAIL}")
+    return max(logistic(tail_from + tail_scale * math.log(TAIL / share)), LEAST_CONFIDENCE)
+
+
+def logistic(x: float) -> float:
     """1 / (1 + exp(-x)) without overflow."""
     return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))

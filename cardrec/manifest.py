@@ -7,9 +7,9 @@
                "files": {"vectors.npy": {"bytes": 3072128, "sha256": "...", "edges": "..."}, ...}}]}
 
 `basis` is the length of the prefixes that the search prunes by, or null; the rotation lies in the first segment.
-Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite, and since
-format 3 paths.sqlite and twins.npy (without it nobody looked for twins); a catalog that has neither is written as format
-2, which older versions read.
+Format 1 has neither `basis` nor `prefix` and is read as if both were null. A segment may list pictures.sqlite, and
+since format 3 paths.sqlite and twins.npy (without it nobody looked for twins); a catalog that has neither is written as
+format 2, which older versions read.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from cardrec.flight import IN_FLIGHT, Drop, Identify, InFlight, Lease, Submissio
 from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
 from cardrec.reader import Clock, Reader, Request, Sighting, given_sightings
-from cardrec.second_look import SecondLook
+from cardrec.second_look import LookCalibration, SecondLook
 from cardrec.stream import AsyncStream, Stream
 from cardrec.track import PATIENCE_S, Tracker
 from cardrec.tracking import FRAMES_PER_SECOND, Tracking
@@ -54,7 +54,7 @@ class Recognizer:
         second_look: where the catalog keeps pictures, compare the candidates of a card that is not surely recognised
             with the frame, pixel by pixel.
         max_false_accept: share of the cards that are not in the catalog that may be taken for one that is, above 0 and
-            at most 0.1; None is 0.01. What is less certain is ambiguous or unknown.
+            at most 0.1; None is 0.01. What is less certain is ambiguous or unknown. Rules the second look as well.
 
     Raises:
         CatalogMismatchError: the catalog was built with another model.
@@ -95,11 +95,12 @@ class Recognizer:
             self._owns_encoder = encoder is None
             self._encoder = encoder or open_encoder(model, backend=backend, threads=threads)
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
-            looks = SecondLook() if second_look else None
             numbers = self._catalog.calibration or self._encoder.model.calibration
-            calibration = Calibration.from_numbers(numbers)
+            calibration, look = Calibration.from_numbers(numbers), LookCalibration()
             if max_false_accept is not None:
                 calibration = calibration.for_false_accepts(max_false_accept)
+                look = look.for_false_accepts(max_false_accept)
+            looks = SecondLook(look) if second_look else None
             self._reader = Reader(self._encoder, self._catalog, calibration, looks)
             self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:

@@ -376,7 +376,7 @@ def test_rows_that_name_no_place_are_found_by_lookup_and_verify(path: Path, chan
 
 
 def test_a_stranger_s_catalog_opens_only_files_it_knows(
-    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a row names: a device or a pipe is not opened, a file of other contents not decoded, text no picture."""
     os.mkfifo(tmp_path / "pipe")
@@ -387,8 +387,18 @@ def test_a_stranger_s_catalog_opens_only_files_it_knows(
         _change(path, f"UPDATE paths SET path = x'{name.hex()}' WHERE row = {row}")
     text = os.fsencode(tmp_path / "text.png").hex()
     _change(path, f"UPDATE paths SET path=x'{text}', bytes={known.size}, digest=x'{known.digest.hex()}' WHERE row=6")
+    touched: list[str] = []
+    opened = os.open
+
+    def watched(name: Path, *rest: int) -> int:
+        touched.append(str(name))
+        return opened(name, *rest)
+
+    monkeypatch.setattr(os, "open", watched)
     with Catalog.open(path) as catalog:
+        touched.clear()
         assert [catalog.picture(row) for row in range(7)] == [None] * 7
+        assert touched == [str(tmp_path / "text.png")]  # the others have another size
         assert shows(catalog, 7, 7)
         assert catalog.verify().lost_pictures == 6  # all but the text, which is what the catalog says
     assert len(warnings_in(caplog)) == 1

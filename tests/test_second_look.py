@@ -16,7 +16,10 @@ from damaged_catalog import SEGMENT, reseal_file
 from numpy.typing import NDArray
 
 from cardrec import Card, Catalog, Recognizer
+from cardrec.decide import LEAST_CONFIDENCE, TAIL
 from cardrec.embed import Embedder
+from cardrec.errors import InputError
+from cardrec.image import load
 from cardrec.second_look import KEPT, LookCalibration, SecondLook
 from training.render import CardSpec, deck, render
 from training.render_words import to_vx
@@ -172,6 +175,37 @@ def test_confidence_grows_with_likeness_score_and_lead() -> None:
     assert chances(0.5, 0.9, 0.02)[1] > base
     assert chances(0.9, 0.99, 0.0)[1] <= 0.5  # two equal printings
     assert chances(0.9, 0.99, math.inf)[1] > 0.9
+
+
+def test_fewer_false_accepts_are_asked_of_both_looks(paths: dict[str, Path]) -> None:
+    numbers = LookCalibration()
+    thresholds = [numbers.for_false_accepts(share).min_confidence for share in (TAIL, 0.03, 0.003, 0.0003)]
+    assert thresholds == sorted(thresholds) and thresholds[0] == LEAST_CONFIDENCE
+    assert numbers.for_false_accepts(0.01).min_confidence == numbers.min_confidence
+    log_odds = numbers.tail_from + numbers.tail_scale * math.log(TAIL / 0.003)
+    assert thresholds[2] == pytest.approx(1 / (1 + math.exp(-log_odds)))
+    for wrong in (0.0, 0.2, math.nan):
+        with pytest.raises(InputError, match="max_false_accept"):
+            numbers.for_false_accepts(wrong)
+    with Recognizer(paths["looking"], max_false_accept=0.003) as strict, Recognizer(paths["looking"]) as usual:
+        decisions = [each._reader.second_look for each in (strict, usual)]
+        assert [each is not None and each._calibration.min_confidence for each in decisions] == [
+            thresholds[2],
+            numbers.min_confidence,
+        ]
+
+
+def test_a_match_of_the_second_look_passes_its_threshold(looking: Recognizer) -> None:
+    """The same comparison, with thresholds just below and just above what it gives."""
+    frame, state = load(photo(twin(KNOWN[0]))), looking.catalog.snapshot()
+    found = looking.identify(photo(twin(KNOWN[0]))).cards[0]
+    answers = {}
+    for least in (0.0, 1.0):
+        look = SecondLook(replace(LookCalibration(), min_confidence=least))
+        decided = look.decide(state, frame, found.corners_px, found.matches)
+        assert decided is not None
+        answers[least] = decided[1]
+    assert answers == {0.0: "match", 1.0: "ambiguous"}
 
 
 def test_references_are_kept_within_bounds(looking: Recognizer) -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec.calibrate import FALSE_ACCEPTS, tail
 from cardrec.compare import Reference, compare, side_for
 from cardrec.embed import Embedder, open_encoder
 from cardrec.logistic import fit_logistic
@@ -37,8 +38,10 @@ Floats = NDArray[np.float32]
 SEED = 90
 HELD_OUT = 0.15
 """Of Redemption, by the encoder's config."""
-FALSE_ACCEPTS, AMBIGUOUS_STRANGERS = 0.01, 0.1
-"""Shares of the strangers that may be a match, and that may be ambiguous or better; see `training/calibration.py`."""
+AMBIGUOUS_STRANGERS = 0.1
+"""Share of the strangers that may be ambiguous or better, as in `cardrec.calibrate`."""
+ASKED = (0.003, 0.01, 0.03)
+"""Shares of the strangers for which it is told how many are accepted."""
 RIDGE = 1e-3
 LONGEST_LEAD = 0.3
 """Leads beyond it are those over other artworks; they would only flatten the curve."""
@@ -125,7 +128,7 @@ def photographed(cards: Sequence[CardImage], catalog: _Catalog, embedder: Embedd
 
 
 def fit(seen: Sequence[Seen]) -> LookCalibration:
-    """The two curves, and the thresholds that strangers rarely reach."""
+    """The two curves, how rare strangers get, and the thresholds that they rarely reach."""
     usable = [each for each in seen if not each.known or each.possible]
     design = np.array([(1.0, each.likeness, each.score) for each in usable])
     picture = fit_logistic(design, np.array([each.known for each in usable]), ridge=RIDGE)
@@ -136,23 +139,30 @@ def fit(seen: Sequence[Seen]) -> LookCalibration:
     lead = fit_logistic(np.concatenate([leads, -leads]), np.concatenate([right, ~right]), ridge=RIDGE)
     curves = LookCalibration(*map(float, (*picture, *lead)))
     chances = np.array([curves.chances(each.likeness, each.score, each.lead) for each in seen if not each.known])
-    low, high = np.quantile(chances[:, 0], 1 - AMBIGUOUS_STRANGERS), np.quantile(chances[:, 1], 1 - FALSE_ACCEPTS)
-    return LookCalibration(*map(float, (*picture, *lead, high, low)))
+    min_picture = float(np.quantile(chances[:, 0], 1 - AMBIGUOUS_STRANGERS))
+    tail_from, tail_scale = tail(np.log(chances[:, 1] / (1 - chances[:, 1])))
+    fitted = replace(curves, min_picture=min_picture, tail_from=tail_from, tail_scale=tail_scale)
+    return fitted.for_false_accepts(FALSE_ACCEPTS)
 
 
 def told(seen: Sequence[Seen], numbers: LookCalibration) -> str:
-    """How the numbers do, in one line."""
+    """How the numbers do, in a few lines."""
     known = np.array([each.known for each in seen])
     right = np.array([each.right for each in seen])
     confidence = np.array([numbers.chances(each.likeness, each.score, each.lead)[1] for each in seen], np.float32)
     score = np.array([each.score for each in seen], np.float32)
     accepted = confidence >= numbers.min_confidence
+    asked = [(share, confidence >= numbers.for_false_accepts(share).min_confidence) for share in ASKED]
     areas = [auroc(each[known], each[~known]) for each in (confidence, score)]
     return (
         f"{known.sum()} known cards, {(~known).sum()} strangers: AUROC {areas[0]:.4f} (cosine alone {areas[1]:.4f}), "
         f"printing first {right[known].mean():.1%}, accepted and right {(accepted & right)[known].mean():.1%}, "
         f"accepted and wrong {(accepted & ~right)[known].mean():.1%}, "
         f"strangers accepted {accepted[~known].mean():.1%}"
+    ) + "".join(
+        f"\n  asked for {share:.1%}: strangers accepted {named[~known].mean():.1%}, "
+        f"known and right {(named & right)[known].mean():.1%}, known and wrong {(named & ~right)[known].mean():.1%}"
+        for share, named in asked
     )
 
 
