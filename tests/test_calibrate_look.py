@@ -77,17 +77,17 @@ def test_impossible_photos_are_not_fitted_on() -> None:
 
 def test_what_is_told() -> None:
     seen = [
-        Seen(0.9, 0.95, 0.2, known=True, right=True, possible=True),
+        *[Seen(0.9, 0.95, 0.2, known=True, right=True, possible=True)] * 3,
         Seen(0.9, 0.95, 0.2, known=True, right=False, possible=True),
         Seen(0.9, 0.95, 0.2, known=False, right=False, possible=False),
         Seen(0.0, 0.60, 0.2, known=False, right=False, possible=False),
     ]
     text = told(seen, LookCalibration())
-    for part in ("2 known cards, 2 strangers", "printing first 50.0%", "accepted and right 50.0%", "and wrong 50.0%"):
+    for part in ("4 known cards, 2 strangers", "printing first 75.0%", "accepted and right 75.0%", "and wrong 25.0%"):
         assert part in text
     assert "AUROC 0.7500" in text
     assert [line.split(":")[1] for line in text.splitlines()[1:]] == [
-        " strangers accepted 50.0%, known and right 50.0%, known and wrong 50.0%"
+        " strangers accepted 50.0%, known and right 75.0%, known and wrong 25.0%"
     ] * 3
     assert [line.split(":")[0].strip() for line in text.splitlines()[1:]] == [
         f"asked for {share}%" for share in ("0.3", "1.0", "3.0")

@@ -14,7 +14,9 @@ from printings import make_data, printing
 from cardrec import Card, Catalog, Match, Result, Timings
 from cardrec.types import Status
 from training.data import CardImage
-from training.evaluate_printing import HEADER, Row, Tally, artwork, line, main, photograph, tally
+from training.evaluate_printing import HEADER, Row, Tally, artwork, line, main, photograph, reprints, tally
+from training.render import deck
+from training.reprints import reprinted
 
 
 def card(name: str, language: str = "en") -> CardImage:
@@ -40,6 +42,36 @@ def test_a_photo_is_the_same_every_time_and_fits_the_card() -> None:
         assert once.shape == (size_wh[1], size_wh[0], 3)
         assert (once == again).all()
     assert (photograph(card("A2-1"), "easy", 300) != photograph(card("A2-2"), "easy", 300)).any()
+
+
+def test_reprints_differ_in_symbol_and_number_only() -> None:
+    cards, groups = reprints(5)
+    known, strangers = groups["reprints"]
+    assert (len(cards), len(known), len(strangers)) == (10, 5, 1)
+    assert [card.card_id.split("/")[0] for card in known] == ["again", "first", "again", "first", "again"]
+    assert {card.card_id for card in known} < {card.card_id for card in cards}
+    assert artwork(strangers[0]) not in {artwork(card) for card in cards}
+    for first, again in zip(cards[::2], cards[1::2], strict=True):
+        assert artwork(first) == artwork(again) and first.card_id != again.card_id
+        differs = (first.pixels != again.pixels).any(axis=2)
+        assert 0.0005 < differs.mean() < 0.01
+        assert differs[-50:, :260].any() and not differs[:8].any()  # the number is in the lower left corner
+
+
+def test_reprints_are_of_another_set() -> None:
+    originals = [spec for spec in deck(40, seed=5) if spec.language == "en"]
+    for spec, other in zip(originals, reprinted(originals), strict=True):
+        assert spec.set != other.set and spec.set_seed != other.set_seed
+        assert 1 <= other.number <= other.set_size
+        kept = replace(
+            other,
+            set=spec.set,
+            set_name=spec.set_name,
+            set_size=spec.set_size,
+            set_seed=spec.set_seed,
+            number=spec.number,
+        )
+        assert kept == spec
 
 
 def test_what_is_counted() -> None:
@@ -68,17 +100,18 @@ def test_a_line_of_the_table() -> None:
 
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = make_data(tmp_path / "data"), tmp_path / "report"
-    arguments = ["--data", data, "--out", out, "--count", 2, "--heights", 400, "--levels", "easy"]
+    arguments = ["--data", data, "--out", out, "--count", 2, "--heights", 400, "--levels", "easy", "--reprints", 1]
     main([str(each) for each in arguments])
     rows: list[dict[str, Any]] = json.loads((out / "printing.json").read_text())
-    assert [row["language"] for row in rows] == ["English", "German"]
-    for row in rows:
-        assert (row["height_px"], row["level"], row["photos"], row["strangers"]) == (400, "easy", 2, 2)
+    assert [row["group"] for row in rows] == ["English", "German", "reprints"]
+    assert [(row["photos"], row["strangers"]) for row in rows] == [(2, 2), (2, 2), (1, 1)]
+    for row in rows[:2]:
+        assert (row["height_px"], row["level"]) == (400, "easy")
         assert row["looking"]["first"] == 2
         assert row["looking"]["accepted"] == 0
         assert sum(row["without"]["outcomes"].values()) == sum(row["looking"]["outcomes"].values()) == 2
     printed = capsys.readouterr().out
-    assert (out / "printing.md").read_text() in printed
+    assert all(written in printed for written in (out / "printing.md").read_text().splitlines())
     with Catalog.open(out / "printings.cardrec") as catalog:
         assert f"{len(catalog)} references" in printed
         assert catalog.info()["pictures"]
@@ -88,6 +121,6 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert not gone
         assert all(f"pocket-{language}/{name}" in catalog for name in ("A1-0", "A2-1") for language in ("en", "de"))
     before = (out / "printings.cardrec" / "catalog.json").read_bytes()
-    main([str(each) for each in [*arguments[:4], "--count", 1, *arguments[6:]]])
+    main([str(each) for each in [*arguments[:4], "--count", 1, *arguments[6:-2]]])
     assert (out / "printings.cardrec" / "catalog.json").read_bytes() == before
     assert [row["photos"] for row in json.loads((out / "printing.json").read_text())] == [1, 1]

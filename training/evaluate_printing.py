@@ -1,12 +1,13 @@
 """Measures how often the exact printing is named, with and without the second look, and prints a table.
 
-    python -m training.evaluate_printing --data DATA --out REPORT
+    python -m training.evaluate_printing --data DATA --out REPORT [--reprints 100]
 
 The catalog has Pokemon TCG Pocket in English and German, and Redemption. Photographed are cards of the sets A2 and A2a,
 on which neither the encoder was trained nor the second look calibrated, in frames of 1280x720 (1920x1080 for cards over
 500 pixels), the whole way from the detector on. Every sixth artwork is left out of the catalog, in both languages: its
-photos are the strangers. Photos are drawn from the very pictures that the catalog has; real cards differ more from
-theirs. The catalog is kept in REPORT and used again.
+photos are the strangers. With ``--reprints`` the same is asked of rendered cards, each in two printings that differ in
+set symbol and number only (`training/reprints.py`), in a catalog of their own. Photos are drawn from the very pictures
+that the catalog has; real cards differ more from theirs. The catalogs are kept in REPORT and used again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from cardrec.embed import Embedder, open_encoder
 from training.data import CardImage, load_sources
 from training.evaluate_frames import named_first, outcome
 from training.queries import generator, thinned
+from training.reprints import printed_twice
 from training.retrieval import wilson
 from training.simulate import simulate_frame
 from training.simulate_levels import LEVELS, Level
@@ -39,6 +41,7 @@ SOURCES = (
     {"folder": "cards/redemption", "duplicates": "cards/redemption-same.csv"},
 )
 LANGUAGES = {"pocket-en": "English", "pocket-de": "German"}
+REPRINTS = "reprints"
 MEASURED = ("A2-", "A2a-")
 STRANGERS = 6
 """Every so manieth artwork is one."""
@@ -69,11 +72,15 @@ class Tally:
     milliseconds: float
 
 
+Group = tuple[Sequence[CardImage], Sequence[CardImage]]
+"""Cards of the catalog, and strangers, to be photographed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One language, level and height; ``without`` and ``looking`` had the same photos."""
+    """One group (a language, or the reprints), level and height; ``without`` and ``looking`` had the same photos."""
 
-    language: str
+    group: str
     level: Level
     height_px: int
     photos: int
@@ -91,7 +98,7 @@ def photograph(card: CardImage, level: Level, height_px: int) -> NDArray[np.uint
 
 
 def artwork(card: CardImage) -> str:
-    """The same in both languages."""
+    """The same in both languages, and of both printings."""
     return card.face.split("/", 1)[1]
 
 
@@ -115,22 +122,20 @@ def tally(known: Sequence[tuple[CardImage, Result]], strangers: Sequence[Result]
 
 
 def measured(
-    known: Sequence[CardImage],
-    strangers: Sequence[CardImage],
+    groups: Mapping[str, Group],
     recognizers: Sequence[Recognizer],
     levels: Sequence[Level],
     heights_px: Sequence[int],
 ) -> Iterator[Row]:
-    """A row for each language, level and height."""
-    for source, language in LANGUAGES.items():
-        cards, others = ([card for card in some if card.card_id.startswith(source)] for some in (known, strangers))
+    """A row for each group, level and height."""
+    for name, (cards, others) in groups.items():
         for level in levels:
             for height_px in heights_px:
                 answers = [_answers(some, recognizers, level, height_px) for some in (cards, others)]
                 without, looking = (
                     tally(list(zip(cards, seen, strict=True)), unseen) for seen, unseen in zip(*answers, strict=True)
                 )
-                yield Row(language, level, height_px, len(cards), len(others), without, looking)
+                yield Row(name, level, height_px, len(cards), len(others), without, looking)
 
 
 def _answers(
@@ -153,7 +158,7 @@ def line(row: Row) -> str:
         return f"{100 * count / max(1, of):.1f} ({100 * low:.1f}-{100 * high:.1f})"
 
     pair = (row.without, row.looking)
-    cells = [row.language, row.level, str(row.height_px)]
+    cells = [row.group, row.level, str(row.height_px)]
     cells += [share(each.first, row.photos) for each in pair]
     cells += [share(each.outcomes.get("right", 0), row.photos) for each in pair]
     cells += [str(each.outcomes.get("wrong", 0)) for each in pair]
@@ -162,11 +167,54 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def languages(data: Path, count: int) -> tuple[list[CardImage], dict[str, Group]]:
+    """What the catalog of languages has, and what is photographed: so many known cards of each."""
+    cards = [card for source in load_sources(SOURCES, data) for card in source]
+    asked = [card for card in cards if card.card_id.split("/", 1)[1].startswith(MEASURED)]
+    gone = set(sorted({artwork(card) for card in asked})[::STRANGERS])
+    groups: dict[str, Group] = {}
+    for source, language in LANGUAGES.items():
+        own = [card for card in asked if card.card_id.startswith(source)]
+        known, strangers = ([card for card in own if (artwork(card) in gone) == out] for out in (False, True))
+        groups[language] = thinned(known, count), thinned(strangers, count)
+    return [card for card in cards if artwork(card) not in gone], groups
+
+
+def reprints(count: int) -> tuple[list[CardImage], dict[str, Group]]:
+    """The same of reprints: so many known artworks, each photographed in one of its printings, in turn."""
+    cards = printed_twice(count + -(-count // (STRANGERS - 1)))
+    pairs = list(zip(cards[::2], cards[1::2], strict=True))
+    seen = [pair[number % 2] for number, pair in enumerate(pairs)]
+    gone = {artwork(card) for card in seen[::STRANGERS]}
+    known, strangers = ([card for card in seen if (artwork(card) in gone) == out] for out in (False, True))
+    return [card for card in cards if artwork(card) not in gone], {REPRINTS: (known[:count], strangers)}
+
+
+def reported(
+    path: Path,
+    kept: Sequence[CardImage],
+    groups: Mapping[str, Group],
+    levels: Sequence[Level],
+    heights_px: Sequence[int],
+) -> list[Row]:
+    """The rows of the groups in the catalog in the folder; printed as they come."""
+    rows = []
+    with open_catalog(path, kept) as catalog:
+        plain = Recognizer(catalog, threads=1, second_look=False)
+        with plain, Recognizer(catalog, threads=1) as looking:
+            print(f"{len(catalog):,} references\n\n{HEADER}", flush=True)
+            for row in measured(groups, (plain, looking), levels, heights_px):
+                print(line(row), flush=True)
+                rows.append(row)
+    return rows
+
+
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with cards/")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report and the catalog")
     parser.add_argument("--count", type=int, default=100, help="photos of each language, level and height")
+    parser.add_argument("--reprints", type=int, default=0, metavar="COUNT", help="photos of reprints at each")
     parser.add_argument(
         "--heights", type=int, nargs="+", default=HEIGHTS_PX, help="of the card in the frame, in pixels"
     )
@@ -174,25 +222,12 @@ def main(given: Sequence[str] | None = None) -> None:
     options = parser.parse_args(given)
     cv2.setNumThreads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-
-    cards = [card for source in load_sources(SOURCES, options.data) for card in source]
-    asked = [card for card in cards if card.card_id.split("/", 1)[1].startswith(MEASURED)]
-    gone = set(sorted({artwork(card) for card in asked})[::STRANGERS])
-    kept = [card for card in cards if artwork(card) not in gone]
-    known, strangers = [], []
-    for source in LANGUAGES:
-        own = [card for card in asked if card.card_id.startswith(source)]
-        known += thinned([card for card in own if artwork(card) not in gone], options.count)
-        strangers += thinned([card for card in own if artwork(card) in gone], options.count)
-
+    asked = options.levels, options.heights
     rows = []
-    with open_catalog(options.out / "printings.cardrec", kept) as catalog:
-        plain = Recognizer(catalog, threads=1, second_look=False)
-        with plain, Recognizer(catalog, threads=1) as looking:
-            print(f"{len(catalog):,} references\n\n{HEADER}", flush=True)
-            for row in measured(known, strangers, (plain, looking), options.levels, options.heights):
-                print(line(row), flush=True)
-                rows.append(row)
+    if options.count:
+        rows += reported(options.out / "printings.cardrec", *languages(options.data, options.count), *asked)
+    if options.reprints:
+        rows += reported(options.out / "reprints.cardrec", *reprints(options.reprints), *asked)
     (options.out / "printing.md").write_text("\n".join([HEADER, *map(line, rows)]) + "\n")
     (options.out / "printing.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
