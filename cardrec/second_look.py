@@ -1,8 +1,9 @@
 """The second look in a frame: fetches the candidates' pictures, compares, and says which it is and how surely.
 
 Two questions, two curves. Is the card one of the catalog's pictures? A logistic curve over the best candidate's
-likeness and its cosine says so. Is it this one of the candidates? Pixels of a cell are not independent, so the lead in
-evidence is scaled by a factor that was fitted to how often the leader is right. Confidence is the product of the two.
+likeness and its cosine says so. Is it this one of the candidates? Evidence is a log-likelihood per pixel, so the lead
+counts as often as the card has pixels; these are not independent, so that is scaled by a factor that was fitted to how
+often the leader is right. Confidence is the product of the two.
 
 What no look can tell: a printing that the catalog lacks resembles the one that it has.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.answer import Answer, among_twins, told_apart
-from cardrec.compare import Reference, compare, side_for
+from cardrec.compare import COARSE_SIDE, Reference, compare, side_for
 from cardrec.decide import logistic, threshold
 from cardrec.quads import side_lengths
 from cardrec.rectify import MAX_SIDE, rectify
@@ -54,7 +55,8 @@ class LookCalibration:
     Attributes:
         bias, likeness_weight, score_weight: logistic regression of 'it is one of these pictures' on the best
             candidate's likeness and cosine.
-        lead_weight: logistic regression, without a bias, of 'it is the first of them' on the lead in evidence.
+        lead_weight: logistic regression, without a bias, of 'it is the first of them' on the lead in evidence, times
+            the pixels that were compared, in units of `COARSE_SIDE` squared.
         min_confidence: from which the best candidate is a match.
         min_picture: chance that it is one of these pictures from which a card that is no match is ambiguous.
         tail_from, tail_scale: the log-odds of the confidence that a tenth of the strangers exceeds, and how fast they
@@ -70,10 +72,10 @@ class LookCalibration:
     tail_from: float = -1.121
     tail_scale: float = 0.992
 
-    def chances(self, likeness: float, score: float, lead: float) -> tuple[float, float]:
-        """That the card is one of these pictures, and that it is the first of them."""
+    def chances(self, likeness: float, score: float, lead: float, side: int) -> tuple[float, float]:
+        """That the card is one of these pictures, and that it is the first of them; ``side`` is the crop's."""
         picture = logistic(self.bias + self.likeness_weight * likeness + self.score_weight * score)
-        return picture, picture * logistic(self.lead_weight * lead)
+        return picture, picture * logistic(self.lead_weight * lead * (side / COARSE_SIDE) ** 2)
 
     def for_false_accepts(self, share: float) -> LookCalibration:
         """These numbers with the threshold that so many of the strangers pass, as `Calibration.for_false_accepts`.
@@ -104,10 +106,12 @@ class SecondLook:
         ready = [reference for reference in references if reference is not None]
         if not candidates or len(ready) < len(candidates):
             return None
-        found = compare(_crop(frame, corners_px), ready)
+        crop = _crop(frame, corners_px)
+        found = compare(crop, ready)
         order = np.argsort(-found.evidence, kind="stable").tolist()
         first, lead = order[0], _lead(found.evidence, order)
-        picture, confidence = self._calibration.chances(float(found.likeness[first]), candidates[first].score, lead)
+        likeness, score = float(found.likeness[first]), candidates[first].score
+        picture, confidence = self._calibration.chances(likeness, score, lead, len(crop))
         rest = (match for match in matches if match not in candidates)
         ordered, status = (*(candidates[place] for place in order), *rest), self._status(picture, confidence)
         twins = ordered[0].twins

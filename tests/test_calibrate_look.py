@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ from printings import ARTWORKS, make_data, printing
 from cardrec import Embedder
 from cardrec.decide import LEAST_CONFIDENCE
 from cardrec.second_look import LookCalibration
-from training.calibrate_look import Seen, _art, _Catalog, fit, main, photographed, told
+from training.calibrate_look import (
+    Seen,
+    _art,
+    _Catalog,
+    chances_of,
+    fit,
+    main,
+    photographed,
+    told,
+    told_of_printings,
+)
 from training.data import CardImage
 
 
@@ -21,15 +32,19 @@ def card(name: str, language: str) -> CardImage:
 
 
 def looks(count: int, seed: int = 1) -> list[Seen]:
-    """Known cards look like their pictures and lead, strangers do neither; with some overlap."""
+    """Known cards look like their pictures and lead, strangers do neither; with some overlap.
+
+    Compared at twice the side, a quarter of the lead means the same.
+    """
     rng = np.random.default_rng(seed)
     seen = []
     for number in range(count):
         known = number % 2 == 0
         likeness, score = rng.normal((0.75, 0.93) if known else (0.25, 0.8), (0.12, 0.04))
-        lead = abs(rng.normal(0, 0.03))
-        right = known and bool(rng.random() < 1 / (1 + np.exp(-120 * lead)))
-        seen.append(Seen(float(likeness), float(score), lead, known, right, known))
+        side = (80, 160)[number // 2 % 2]
+        lead = abs(rng.normal(0, 0.03)) * (80 / side) ** 2
+        right = known and bool(rng.random() < 1 / (1 + np.exp(-120 * lead * (side / 80) ** 2)))
+        seen.append(Seen(float(likeness), float(score), lead, side, known, right, known))
     return seen
 
 
@@ -59,7 +74,7 @@ def test_the_curves_and_thresholds_of_a_fit() -> None:
     assert numbers.lead_weight == pytest.approx(120, rel=0.25)  # what the leads were drawn by
     assert numbers.min_confidence == numbers.for_false_accepts(0.01).min_confidence >= LEAST_CONFIDENCE
     assert numbers.tail_scale > 0
-    strangers = [numbers.chances(each.likeness, each.score, each.lead) for each in others if not each.known]
+    strangers = [chances_of(each, numbers) for each in others if not each.known]
     assert np.mean([picture >= numbers.min_picture for picture, _ in strangers]) == pytest.approx(0.1, abs=0.03)
     # The threshold without the floor, of which the shares are promised.
     for share in (0.1, 0.01):
@@ -71,16 +86,16 @@ def test_the_curves_and_thresholds_of_a_fit() -> None:
 def test_impossible_photos_are_not_fitted_on() -> None:
     """A known card that is not among the candidates says nothing about the curves."""
     seen = looks(600)
-    lost = [Seen(0.1, 0.99, 0.2, known=True, right=False, possible=False)] * 200
+    lost = [Seen(0.1, 0.99, 0.2, 80, known=True, right=False, possible=False)] * 200
     assert fit(seen + lost) == fit(seen)
 
 
 def test_what_is_told() -> None:
     seen = [
-        *[Seen(0.9, 0.95, 0.2, known=True, right=True, possible=True)] * 3,
-        Seen(0.9, 0.95, 0.2, known=True, right=False, possible=True),
-        Seen(0.9, 0.95, 0.2, known=False, right=False, possible=False),
-        Seen(0.0, 0.60, 0.2, known=False, right=False, possible=False),
+        *[Seen(0.9, 0.95, 0.2, 80, known=True, right=True, possible=True)] * 3,
+        Seen(0.9, 0.95, 0.2, 80, known=True, right=False, possible=True),
+        Seen(0.9, 0.95, 0.2, 80, known=False, right=False, possible=False),
+        Seen(0.0, 0.60, 0.2, 80, known=False, right=False, possible=False),
     ]
     text = told(seen, LookCalibration())
     for part in ("4 known cards, 2 strangers", "printing first 75.0%", "accepted and right 75.0%", "and wrong 25.0%"):
@@ -94,10 +109,25 @@ def test_what_is_told() -> None:
     ]
 
 
+def test_what_is_told_of_printings() -> None:
+    sure, doubtful = (
+        Seen(0.9, 0.95, 0.01, side, known=True, right=True, possible=True) for side in (320, 80)
+    )  # the same lead over more pixels says more
+    wrong = replace(sure, right=False)
+    lines = told_of_printings(
+        [sure, sure, wrong, sure, doubtful], replace(LookCalibration(), lead_weight=30.0)
+    ).splitlines()
+    assert lines == [
+        "  80 pixels: 1 photos, printing first 100.0%, accepted and right 0.0%, accepted and wrong 0.0%",
+        "  320 pixels: 4 photos, printing first 75.0%, accepted and right 75.0%, accepted and wrong 25.0%",
+    ]
+
+
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--data", str(make_data(tmp_path)), "--count", "4"])
     printed = capsys.readouterr().out
     assert printed.startswith("LookCalibration(")
+    assert printed.count("  reprints") == 2
     fitted, others = (line for line in printed.splitlines() if "known cards" in line)
     assert fitted.startswith("fitted on: ") and others.startswith("others: ")
     for line in (fitted, others):

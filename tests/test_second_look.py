@@ -167,14 +167,16 @@ def test_video_frames(paths: dict[str, Path], color: str) -> None:
     assert found.match.card_id == twin(KNOWN[4]).card_id
 
 
-def test_confidence_grows_with_likeness_score_and_lead() -> None:
+def test_confidence_grows_with_likeness_score_lead_and_pixels() -> None:
     chances = LookCalibration().chances
-    base = chances(0.5, 0.9, 0.01)[1]
-    assert chances(0.6, 0.9, 0.01)[1] > base
-    assert chances(0.5, 0.95, 0.01)[1] > base
-    assert chances(0.5, 0.9, 0.02)[1] > base
-    assert chances(0.9, 0.99, 0.0)[1] <= 0.5  # two equal printings
-    assert chances(0.9, 0.99, math.inf)[1] > 0.9
+    base = chances(0.5, 0.9, 0.001, 112)[1]
+    assert chances(0.6, 0.9, 0.001, 112)[1] > base
+    assert chances(0.5, 0.95, 0.001, 112)[1] > base
+    assert chances(0.5, 0.9, 0.002, 112)[1] > base
+    assert chances(0.5, 0.9, 0.001, 160)[1] > base
+    assert chances(0.5, 0.9, 0.004, 112) == pytest.approx(chances(0.5, 0.9, 0.001, 224))  # four times the pixels
+    assert chances(0.9, 0.99, 0.0, 320)[1] <= 0.5  # two equal printings
+    assert chances(0.9, 0.99, math.inf, 80)[1] > 0.9
 
 
 def test_fewer_false_accepts_are_asked_of_both_looks(paths: dict[str, Path]) -> None:

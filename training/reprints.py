@@ -17,19 +17,19 @@ __all__ = ["AGAIN", "FIRST", "printed_twice", "reprinted"]
 FIRST, AGAIN = "first", "again"
 """Before the names of a card's two printings."""
 SEED = 91
-"""Of the deck; of no other use, so that nothing was trained or fitted on its cards."""
+"""Of the deck that is measured on; of no other use, so that nothing was trained or fitted on its cards."""
 HEIGHT_PX = 704
 
 
-def printed_twice(count: int) -> list[CardImage]:
-    """So many cards, each followed by its reprint: 2 * count pictures."""
-    originals = _originals(count)
-    pairs = [((FIRST, spec), (AGAIN, reprint)) for spec, reprint in zip(originals, reprinted(originals), strict=True)]
-    return [
-        CardImage(f"{which}/{pair[0][1].card_id}", f"{which}/{pair[0][1].card_id}", render(spec, height_px=HEIGHT_PX))
-        for pair in pairs
-        for which, spec in pair
-    ]
+def printed_twice(count: int, seed: int = SEED) -> list[CardImage]:
+    """So many cards of a deck, each followed by its reprint: 2 * count pictures."""
+    originals = _originals(count, seed)
+    cards = []
+    for original, reprint in zip(originals, reprinted(originals), strict=True):
+        for which, spec in ((FIRST, original), (AGAIN, reprint)):
+            name = f"{which}/{seed}-{original.card_id}"
+            cards.append(CardImage(name, name, render(spec, height_px=HEIGHT_PX)))
+    return cards
 
 
 def reprinted(originals: Sequence[CardSpec]) -> list[CardSpec]:
@@ -47,11 +47,11 @@ def _in_set(spec: CardSpec, other: CardSpec) -> CardSpec:
     )
 
 
-def _originals(count: int) -> list[CardSpec]:
+def _originals(count: int, seed: int) -> list[CardSpec]:
     """The deck's first cards in one language, one of each artwork."""
     asked = count
     while True:
-        found = {spec.art_seed: spec for spec in reversed(deck(asked, seed=SEED)) if spec.language == "en"}
+        found = {spec.art_seed: spec for spec in reversed(deck(asked, seed=seed)) if spec.language == "en"}
         if len(found) >= count:
             return list(reversed(found.values()))[:count]
         asked *= 2
