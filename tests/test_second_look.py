@@ -16,6 +16,7 @@ from damaged_catalog import SEGMENT, reseal_file
 from numpy.typing import NDArray
 
 from cardrec import Card, Catalog, Recognizer
+from cardrec.compare import side_for
 from cardrec.decide import LEAST_CONFIDENCE, TAIL
 from cardrec.embed import Embedder
 from cardrec.errors import InputError
@@ -183,7 +184,7 @@ def test_fewer_false_accepts_are_asked_of_both_looks(paths: dict[str, Path]) -> 
     numbers = LookCalibration()
     thresholds = [numbers.for_false_accepts(share).min_confidence for share in (TAIL, 0.03, 0.003, 0.0003)]
     assert thresholds == sorted(thresholds) and thresholds[0] == LEAST_CONFIDENCE
-    assert numbers.for_false_accepts(0.01).min_confidence == numbers.min_confidence
+    assert numbers.for_false_accepts(0.01).min_confidence == pytest.approx(numbers.min_confidence, abs=5e-4)
     log_odds = numbers.tail_from + numbers.tail_scale * math.log(TAIL / 0.003)
     assert thresholds[2] == pytest.approx(1 / (1 + math.exp(-log_odds)))
     for wrong in (0.0, 0.2, math.nan):
@@ -208,6 +209,22 @@ def test_a_match_of_the_second_look_passes_its_threshold(looking: Recognizer) ->
         assert decided is not None
         answers[least] = decided[1]
     assert answers == {0.0: "match", 1.0: "ambiguous"}
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.0])
+def test_the_side_that_was_compared_counts(looking: Recognizer, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = np.asarray(cv2.resize(photo(KNOWN[1]), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    found = looking.identify(frame).cards[0]
+    sides: list[int] = []
+
+    def chances(_: LookCalibration, *given: float) -> tuple[float, float]:
+        sides.append(int(given[-1]))
+        return 1.0, 1.0
+
+    monkeypatch.setattr(LookCalibration, "chances", chances)
+    SecondLook().decide(looking.catalog.snapshot(), load(frame), found.corners_px, found.matches)
+    _, right, _, left = np.linalg.norm(found.corners_px - np.roll(found.corners_px, -1, axis=0), axis=1)
+    assert sides == [side_for((right + left) / 2)]
 
 
 def test_references_are_kept_within_bounds(looking: Recognizer) -> None:
