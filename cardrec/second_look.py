@@ -52,7 +52,7 @@ class LookCalibration:
     strangers it accepts 0.4 %, and 79.3 % of the known cards, rightly; for 3 % it accepts 1.1 % and 89.8 %, since a
     match has at least `cardrec.decide.LEAST_CONFIDENCE`. Of 300 photos of reprints none was accepted and wrong; 90 %
     were accepted and right where 224 pixels were compared, 51 % at 160, 22 % at 112, 3 % at 80. Without the pixels as a
-    factor, reprints were ambiguous: 19 % of 100 in frames at 400 px were named, 89 % with it.
+    factor, reprints were ambiguous: 19 of 100 in frames at 400 px were named, with it 89 of another 100.
 
     Attributes:
         bias, likeness_weight, score_weight: logistic regression of 'it is one of these pictures' on the best
