@@ -29,7 +29,7 @@ from cardrec.errors import (
 if TYPE_CHECKING:
     from cardrec.backends.hailo import HailoEncoder
     from cardrec.catalog import Catalog
-    from cardrec.draw import annotate
+    from cardrec.draw import annotate, annotate_tracks
     from cardrec.embed import Embedder
     from cardrec.flight import Lease
     from cardrec.model import Model
@@ -74,6 +74,7 @@ __all__ = [
     "Tracking",
     "__version__",
     "annotate",
+    "annotate_tracks",
     "open_source",
     "sample_photos",
 ]
@@ -98,6 +99,7 @@ _HOME = {
     "Timings": "cardrec.types",
     "Source": "cardrec.sources",
     "annotate": "cardrec.draw",
+    "annotate_tracks": "cardrec.draw",
     "open_source": "cardrec.sources",
     "sample_photos": "cardrec.samples",
 }

@@ -14,6 +14,7 @@ from cardrec.cli_options import (
     complain,
     encoder_options,
     json_option,
+    max_cards_option,
     print_json,
     recognition_options,
 )
@@ -36,6 +37,7 @@ __all__ = ["identify"]
 @click.option(
     "--annotate", type=click.Path(path_type=Path), metavar="OUT", help="Write pictures with the cards outlined."
 )
+@max_cards_option(1)
 @recognition_options
 @encoder_options
 @click.pass_context

@@ -12,10 +12,12 @@ import click
 
 from cardrec.cli_options import (
     NOTHING_IDENTIFIED,
+    TABLE,
     catalog_option,
     complain,
     encoder_options,
     json_option,
+    max_cards_option,
     parse_where,
     patience_option,
     print_json,
@@ -44,9 +46,7 @@ STDOUT = "-"
     metavar="[OUT]",
     help="Write the collection as CSV: to a file, or to stdout where none is named.",
 )
-@click.option(
-    "--max-cards", type=click.IntRange(min=1), default=9, show_default=True, help="Cards that may be there at once."
-)
+@max_cards_option(TABLE)
 @click.option(
     "--where",
     multiple=True,

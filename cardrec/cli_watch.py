@@ -13,10 +13,12 @@ import click
 
 from cardrec.cli_options import (
     NOTHING_IDENTIFIED,
+    TABLE,
     catalog_option,
     complain,
     encoder_options,
     json_option,
+    max_cards_option,
     patience_option,
     recognition_options,
 )
@@ -47,6 +49,7 @@ def parse_size(_context: click.Context, _option: click.Parameter, size: str | No
 @catalog_option
 @json_option
 @click.option("--frames-json", is_flag=True, help="JSON Lines of frames instead of events, each frame on its own.")
+@max_cards_option(TABLE)
 @recognition_options
 @click.option("--size", callback=parse_size, metavar="WxH", help="Pixels to ask a camera for.  [default: 1280x720]")
 @click.option(
@@ -99,7 +102,7 @@ def watch(
     \b
     Examples:
       cardrec watch 0
-      cardrec watch picamera2 --catalog my.cardrec --max-cards 4
+      cardrec watch picamera2 --catalog my.cardrec --max-cards 1
       cardrec watch /dev/video2 --size 1920x1080 --no-window
       cardrec watch table.mp4 --json | jq -r 'select(.event == "identified").track.card_id'
       cardrec watch table.mp4 --frames-json | jq -r '.cards[].matches[0].card_id'
@@ -108,10 +111,11 @@ def watch(
     Cards are followed from frame to frame, and named once, when their frames together are sure. On a terminal a table
     shows the cards that are there. Elsewhere there is a line for each event: a card appeared, was identified, changed
     (the first answer was wrong), left; with --json as JSON. --frames-json gives every frame as it was read on its own.
-    How many frames there were, how fast, and how many were dropped, is said on stderr at the end.
+    The window shows the same tracks as the table; a card under a hand has a dashed outline. How many frames there were,
+    how fast, how many were dropped, and how many physical cards were identified, is said on stderr at the end.
 
-    Exit code 0: at least one card was identified; 1: none was; 2: wrong use, or a source that can't be opened; 3: the
-    model, the catalog or the device is not in order, or the camera was unplugged.
+    Exit code 0: at least one card was identified, by its frames together; 1: none was; 2: wrong use, or a source that
+    can't be opened; 3: the model, the catalog or the device is not in order, or the camera was unplugged.
     """  # noqa: D301 - \b tells click to leave the lines as they are
     from cardrec.recognizer import Recognizer
     from cardrec.sources import open_source
@@ -122,7 +126,7 @@ def watch(
     # What FFmpeg says of a damaged frame would go across the table.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     pace = Pace()
-    named: set[str] = set()
+    identified: set[int] = set()
     with (
         open_source(source, size_wh=size, in_flight=in_flight) as opened,
         _picture(window, opened.name) as picture,
@@ -147,12 +151,12 @@ def watch(
         )
         tracker = Tracker(patience_s=patience)
         with (
-            _summary(pace, named),
+            _summary(pace, identified),
             open_output(opened.name, as_json=as_json, frames_json=frames_json) as output,
             closing(seen),
         ):
-            _show_all(seen, frames, tracker, output, picture, named)
-    if not named:
+            _show_all(seen, frames, tracker, output, picture, identified)
+    if not identified:
         context.exit(NOTHING_IDENTIFIED)
 
 
@@ -162,10 +166,10 @@ def _show_all(
     tracker: Tracker,
     output: Output,
     picture: Window | None,
-    named: set[str],
+    identified: set[int],
 ) -> None:
     """Shows what is seen until there is no more, the frames asked for were seen, or the window was closed."""
-    from cardrec.draw import annotate
+    from cardrec.draw import annotate_tracks
 
     count = 0
     try:
@@ -173,9 +177,11 @@ def _show_all(
             if isinstance(seen, InputError):
                 complain(say_error(seen))
                 continue
-            named.update(card.match.card_id for card in seen.result.cards if card.match)
-            output.show(seen, tracker.update(seen.result, seen.time_s), tracker.tracks)
-            if picture and seen.picture is not None and not picture.show(annotate(seen.picture, seen.result)):
+            events, tracks = tracker.update(seen.result, seen.time_s), tracker.tracks
+            identified.update(event.track.id for event in events if event.kind == "identified")
+            output.show(seen, events, tracks)
+            drawn = None if seen.picture is None else annotate_tracks(seen.picture, tracks, seen.time_s)
+            if picture and drawn is not None and not picture.show(drawn):
                 return
             count += 1
             if count == frames:
@@ -185,7 +191,7 @@ def _show_all(
 
 
 @contextmanager
-def _summary(pace: Pace, named: set[str]) -> Iterator[None]:
+def _summary(pace: Pace, identified: set[int]) -> Iterator[None]:
     """Ctrl-C ends what runs inside; whatever ends it, what there was is said on stderr."""
     try:
         yield
@@ -193,7 +199,7 @@ def _summary(pace: Pace, named: set[str]) -> Iterator[None]:
         pass
     finally:
         numbers = f"{pace.frames} frames, {pace.per_second:.1f} frames/s, {pace.dropped} dropped"
-        complain(f"{numbers}, cards named: {len(named)}", "watched")
+        complain(f"{numbers}, cards identified: {len(identified)}", "watched")
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cardrec.labels import answer
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
     from PIL.ImageFont import ImageFont as BitmapFont
 
-    from cardrec.types import Card
+    from cardrec.types import Status
 
-__all__ = ["Box", "Label", "lay_out", "write"]
+__all__ = ["Box", "Drawn", "Label", "lay_out", "write"]
 
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 """Looked for among the system's fonts in this order. Pillow's own font, the last resort, knows only ASCII."""
@@ -31,6 +29,16 @@ SMALLEST_FONT_PX = 11
 
 Box: TypeAlias = tuple[int, int, int, int]
 """left, top, right, bottom in pixels"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """What is drawn of a card: its outline (4, 2), some lines of text, and the colour of its status."""
+
+    corners_px: NDArray[np.float32]
+    lines: tuple[str, ...]
+    status: Status
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class Label:
     status: str
 
 
-def lay_out(cards: Sequence[Card], size_wh: tuple[int, int]) -> list[Label]:
+def lay_out(cards: Sequence[Drawn], size_wh: tuple[int, int]) -> list[Label]:
     """A label for each card that has room for one, all within the picture; one that says so where there is no card."""
     if not cards:
         label = _label(("no card found",), "unknown", (0, 0, size_wh[0], 0), size_wh, [])
@@ -53,16 +61,10 @@ def lay_out(cards: Sequence[Card], size_wh: tuple[int, int]) -> list[Label]:
     for index, card in enumerate(cards):
         outline = outlines[index]
         avoid = [label.box for label in labels] + outlines[:index] + outlines[index + 1 :]
-        label = _label(_lines(card), card.status, outline, size_wh, avoid)
+        label = _label(card.lines, card.status, outline, size_wh, avoid)
         if label is not None:
             labels.append(label)
     return labels
-
-
-def _lines(card: Card) -> tuple[str, ...]:
-    """The answer; below it the figures it rests on."""
-    score = f"{card.matches[0].score:.2f}" if card.matches else "-"
-    return answer(card), f"{score} {card.status} {card.confidence:.0%}"
 
 
 def _label(
@@ -100,7 +102,7 @@ def _overlap(a: Box, b: Box) -> int:
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _bounds(card: Card, size_wh: tuple[int, int]) -> Box:
+def _bounds(card: Drawn, size_wh: tuple[int, int]) -> Box:
     """The upright box around the card, as far as it lies in the picture."""
     limit = np.array(size_wh)
     low, high = (np.clip(np.nan_to_num(extreme(card.corners_px, axis=0)), 0, limit) for extreme in (np.min, np.max))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cardrec.track import Track
     from cardrec.types import Card, Match
 
-__all__ = ["answer", "printable", "say_error", "title"]
+__all__ = ["answer", "printable", "say_error", "title", "track_answer"]
 
 
 def printable(text: str) -> str:
@@ -34,6 +35,15 @@ def answer(card: Card) -> str:
     if first == second:  # printings of one card
         return f"{first} ({printable(card.matches[0].card_id)} or {printable(card.matches[1].card_id)})"
     return f"{first}, or {second}"
+
+
+def track_answer(track: Track) -> str:
+    """What a followed card is, in words that do not change with each frame's reading."""
+    if track.match is not None:
+        return title(track.match)
+    if track.status == "unknown":
+        return "not in the catalog"
+    return answer(track.card) if track.card.status == "ambiguous" else "not identified yet"
 
 
 def say_error(error: BaseException) -> str:

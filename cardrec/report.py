@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cardrec.collection import COLUMNS
-from cardrec.labels import answer, printable, title
+from cardrec.labels import answer, printable, title, track_answer
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cardrec.collection import Holding
     from cardrec.track import Event, Track
-    from cardrec.types import Card, Result, Status
+    from cardrec.types import Card, Result
     from cardrec.watch import Seen
 
 __all__ = [
@@ -111,14 +111,13 @@ def tracks_table(name: str, seen: Seen, tracks: Sequence[Track]) -> Group:
 
 
 def _track_cells(track: Track) -> tuple[Any, ...]:
-    """Status, name, card_id and confidence; without an identity the best frame's answer, which is no match yet."""
+    """Status, name, card_id and confidence, the latter two of an identity only."""
     from rich.text import Text
 
-    if track.match is not None:
-        named = title(track.match), printable(track.match.card_id)
-        return Text("match", _COLORS["match"]), *named, f"{track.confidence:.0%}"
-    status: Status = "unknown" if track.card.status == "unknown" else "ambiguous"
-    return Text(status, _COLORS[status]), answer(track.card), "", ""
+    status, name = Text(track.status, _COLORS[track.status]), track_answer(track)
+    if track.match is None:
+        return status, name, "", ""
+    return status, name, printable(track.match.card_id), f"{track.confidence:.0%}"
 
 
 class LiveTable:

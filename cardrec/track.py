@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cardrec.associate import Place, pair
 from cardrec.errors import InputError
 from cardrec.trail import Trail
-from cardrec.types import Card, Match, Result
+from cardrec.types import Card, Match, Result, Status
 
 __all__ = ["PATIENCE_S", "Event", "EventKind", "Track", "Tracker"]
 
@@ -54,6 +54,8 @@ class Track:
         frames: in which it was seen.
         first_s, last_s: when it was seen first and last, in seconds.
         match: its identity; None until one is declared.
+        status: ``match`` with an identity; ``unknown``: its frames together say that it is not in the catalog; else
+            ``ambiguous``: not identified yet, or one of several that can't be told apart.
         confidence: probability of that identity, 0..1; of the likeliest answer while there is none.
     """
 
@@ -64,6 +66,7 @@ class Track:
     first_s: float
     last_s: float
     match: Match | None
+    status: Status
     confidence: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class Track:
             "id": self.id,
             "card_id": match.card_id if match else None,
             "meta": dict(match.meta) if match else {},
+            "status": self.status,
             "confidence": round(self.confidence, 4),
             "frames": self.frames,
             "first_s": round(self.first_s, 3),
@@ -238,5 +242,13 @@ class Tracker:
 
 def _track(trail: Trail) -> Track:
     return Track(
-        trail.id, trail.best, trail.corners_px, trail.frames, trail.first_s, trail.last_s, trail.match, trail.confidence
+        trail.id,
+        trail.best,
+        trail.corners_px,
+        trail.frames,
+        trail.first_s,
+        trail.last_s,
+        trail.match,
+        trail.status,
+        trail.confidence,
     )

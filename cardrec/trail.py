@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cardrec.associate import Place, likeness, nearness, novelty
 from cardrec.evidence import STANDING, Evidence
-from cardrec.types import Card, Match
+from cardrec.types import Card, Match, Status
 
 __all__ = ["Trail"]
 
@@ -78,6 +78,13 @@ class Trail:
     def confidence(self) -> float:
         """Probability of the declared identity, else of the likeliest answer."""
         return self._evidence.probability(self.match.card_id) if self.match else self._evidence.best()[1]
+
+    @property
+    def status(self) -> Status:
+        """What is known of it: an identity, that it is in no catalog as surely as that, or neither yet."""
+        if self.match is not None:
+            return "match"
+        return "unknown" if self._evidence.probability(None) >= DECLARED else "ambiguous"
 
     def missed_s(self, now_s: float) -> float:
         """Seconds since it was seen."""

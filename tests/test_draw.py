@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cardrec
-from cardrec import draw_labels
-from cardrec.draw import COLORS_RGB, annotate
-from cardrec.draw_labels import lay_out
+from cardrec import draw, draw_labels
+from cardrec.draw import COLORS_RGB, annotate, annotate_tracks
+from cardrec.draw_labels import Label
 from cardrec.errors import InputError
-from cardrec.labels import answer, printable, say_error, title
+from cardrec.labels import answer, printable, say_error, title, track_answer
+from cardrec.track import Track
 from cardrec.types import Card, Color, Match, Result, Status, Timings
 
 TIMINGS = Timings(1.0, 1.0, 1.0, 1.0, 4.0)
@@ -34,6 +35,10 @@ def card(box: tuple[float, float, float, float], name: str = "Ember", status: St
 
 def result(size_wh: tuple[int, int], *cards: Card) -> Result:
     return Result(0, size_wh, cards, TIMINGS)
+
+
+def lay_out(cards: list[Card], size_wh: tuple[int, int]) -> list[Label]:
+    return draw_labels.lay_out([draw._card(each) for each in cards], size_wh)
 
 
 def blank(width: int, height: int) -> NDArray[np.uint8]:
@@ -160,6 +165,7 @@ def test_the_same_result_gives_the_same_picture() -> None:
 
 def test_public_names() -> None:
     assert cardrec.annotate is annotate
+    assert cardrec.annotate_tracks is annotate_tracks
     assert callable(cardrec.sample_photos)
 
 
@@ -178,6 +184,58 @@ def test_public_names() -> None:
 def test_answers(status: Status, names: tuple[str | None, ...], expected: str) -> None:
     matches = tuple(match(name, f"id-{place}") for place, name in enumerate(names))
     assert answer(Card(np.zeros((4, 2), np.float32), 1.0, matches, status, 0.5)) == expected
+
+
+def track(
+    box: tuple[float, float, float, float],
+    status: Status,
+    *,
+    named: bool,
+    last_s: float = 2.0,
+    read_as: Status = "match",
+) -> Track:
+    best = card(box, status=read_as)
+    return Track(7, best, best.corners_px, 5, 1.0, last_s, best.matches[0] if named else None, status, 0.987)
+
+
+@pytest.mark.parametrize("status", list(COLORS_RGB))
+def test_a_track_that_is_to_be_seen_has_a_whole_outline_in_the_colour_of_its_status(status: Status) -> None:
+    """By the track's status: its frames' readings, here matches, change nothing."""
+    drawn = annotate_tracks(
+        blank(1280, 720), [track((400, 100, 800, 660), status, named=status == "match")], 2.0, color="rgb"
+    )
+    assert all(tuple(drawn[400, x]) == COLORS_RGB[status] for x in (400, 799))
+    assert all(tuple(drawn[659, x]) == COLORS_RGB[status] for x in range(405, 796))
+
+
+def test_a_track_under_a_hand_is_dashed_where_it_was_seen_last() -> None:
+    seen, hidden = (
+        annotate_tracks(blank(1280, 720), [track((400, 150, 800, 710), "match", named=True)], time_s, color="rgb")
+        for time_s in (2.0, 2.4)
+    )
+    sides = [seen[709, 400:801], hidden[709, 400:801]]
+    coloured = [(side == COLORS_RGB["match"]).all(axis=1) for side in sides]
+    assert coloured[0][5:-5].all()
+    assert 0.4 < coloured[1].mean() < 0.75
+    assert coloured[1][:20].all() and coloured[1][-20:].all(), "corners are drawn"
+    assert int((np.diff(coloured[1].astype(int)) == 1).sum()) >= draw._DASHES - 1
+
+
+@pytest.mark.parametrize(
+    ("status", "named", "read_as", "lines"),
+    [
+        ("match", True, "unknown", ("Ember", "card 7: match 99%")),
+        ("unknown", False, "ambiguous", ("not in the catalog", "card 7: unknown 99%")),
+        ("ambiguous", False, "match", ("not identified yet", "card 7: ambiguous")),
+        ("ambiguous", False, "unknown", ("not identified yet", "card 7: ambiguous")),
+        ("ambiguous", False, "ambiguous", ("Ember, or Ember II", "card 7: ambiguous")),
+    ],
+)
+def test_what_is_written_to_a_track(status: Status, named: bool, read_as: Status, lines: tuple[str, str]) -> None:
+    given = track((0, 0, 60, 80), status, named=named, read_as=read_as)
+    assert draw._track(given, 2.0).lines == lines
+    assert track_answer(given) == lines[0]
+    assert draw._track(given, 2.44).lines == (lines[0], "card 7: unseen 0.4 s")
 
 
 def test_text_cannot_steer_the_terminal() -> None:

@@ -18,6 +18,7 @@ import pytest
 from click.testing import Result
 from command import Run, is_one_line_error, lines
 from numpy.typing import NDArray
+from pictures import card_picture, photo
 from test_cli_process import start
 
 from cardrec import Recognizer, sources, window
@@ -133,6 +134,7 @@ class FakeWindow:
         self.pictures: list[Frame] = []
         self.closes_after = closes_after
         self.error: BaseException | None = None
+        self.fails_at = 1
         self.closed = 0
 
     def __call__(self, title: str) -> FakeWindow:
@@ -142,7 +144,7 @@ class FakeWindow:
     def show(self, picture_bgr: Frame) -> bool:
         assert not self.closed
         self.pictures.append(picture_bgr)
-        if self.error is not None:
+        if self.error is not None and len(self.pictures) == self.fails_at:
             raise self.error
         return len(self.pictures) != self.closes_after
 
@@ -178,7 +180,7 @@ def test_frames_json_has_a_line_for_each_frame(run: Run, video: Path, sample: Sa
     assert len(card["matches"]) == 2
     assert seen[0]["timings"]["total_ms"] > 0
     assert f"{BLANK + NAMED} frames, " in summary(result)
-    assert summary(result).endswith(" frames/s, 0 dropped, cards named: 1")
+    assert summary(result).endswith(" frames/s, 0 dropped, cards identified: 1")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -217,7 +219,7 @@ def test_where_and_max_cards(run: Run, video: Path) -> None:
     result = run("watch", video, "--frames-json", "--where", "set=absent", "--max-cards", 3, "--in-flight", 1)
     assert result.exit_code == NOTHING_IDENTIFIED
     assert {card["status"] for line in lines(result) for card in line["cards"]} == {"unknown"}
-    assert "cards named: 0" in summary(result)
+    assert "cards identified: 0" in summary(result)
 
 
 def test_in_a_catalog_of_ones_own(run: Run, photo_of_c3: Path, tiny_catalog: Path, tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_results_keep_their_numbers_where_frames_are_dropped(
     assert reader.returned == len(frames) * 6
 
 
-def test_the_window_shows_each_result_in_its_frame(
+def test_the_window_shows_the_tracks_in_each_frame(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame], screen: FakeWindow
 ) -> None:
     plug(frames)
@@ -343,19 +345,49 @@ def test_the_window_shows_each_result_in_its_frame(
         assert picture.shape == frame.shape
         changed = (picture != frame).any(axis=2)
         assert 0 < changed.mean() < 0.2, "labels and outlines are drawn, and the colours are those of the frame"
-        assert changed[200:].any() == (number_of(frame) >= BLANK), "an outline where there is a card"
+        followed = number_of(frame) >= BLANK + CONFIRMED - 1
+        assert changed[200:].any() == followed, "an outline where a card is followed, not where one was read once"
     assert "fake camera" in screen.title
     assert screen.closed == 1
+
+
+def test_the_window_shows_where_a_card_was_while_it_is_unseen(
+    run: Run, plug: Callable[..., FakeReader], frames: list[Frame], screen: FakeWindow
+) -> None:
+    plug(frames[:1] + [frames[-1]] * NAMED + frames[:1] * 2)
+    run("watch", "0", "--drop", "never")
+    *_, seen, hidden, still_hidden = ((picture != 90)[200:].any(axis=2) for picture in screen.pictures)
+    assert (hidden == still_hidden).all()
+    assert 0 < hidden.sum() < 0.5 * seen.sum(), "dashes on the empty table"
+
+
+def test_a_card_that_was_read_but_not_followed_is_not_identified(
+    run: Run, plug: Callable[..., FakeReader], frames: list[Frame]
+) -> None:
+    plug([frames[0]] + frames[-1:] * (CONFIRMED - 1) + [frames[0]])
+    result = run("watch", "0", "--drop", "never", "--frames-json")
+    assert {card["status"] for line in lines(result) for card in line["cards"]} == {"match"}
+    assert result.exit_code == NOTHING_IDENTIFIED
+    assert summary(result).endswith("cards identified: 0")
+
+
+def test_copies_of_a_card_are_counted_as_the_cards_they_are(run: Run, tiny_catalog: Path, tmp_path: Path) -> None:
+    table = photo([card_picture(3), card_picture(3), card_picture(5)], size_wh=(640, 360))
+    result = run("watch", write_video(tmp_path / "copies.avi", [table] * 6), "--catalog", tiny_catalog, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert summary(result).endswith("cards identified: 3"), "without --max-cards"
+    identified = [line["track"]["card_id"] for line in lines(result) if line["event"] == "identified"]
+    assert sorted(identified) == ["c3", "c3", "c5"]
 
 
 def test_closing_the_window_ends_it(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame], screen: FakeWindow
 ) -> None:
     reader = plug(frames)
-    screen.closes_after = BLANK + 1
+    screen.closes_after = BLANK + CONFIRMED
     result = run("watch", "0", "--frames-json", "--drop", "never")
     assert result.exit_code == 0
-    assert len(lines(result)) == BLANK + 1
+    assert len(lines(result)) == BLANK + CONFIRMED
     assert reader.given == reader.returned
     assert reader.closed
 
@@ -372,7 +404,7 @@ def test_a_window_that_can_not_be_had(run: Run, video: Path, monkeypatch: pytest
         raise DeviceUnavailable("there is nothing to open a window with")
 
     monkeypatch.setattr(window, "open_window", fail)
-    assert run("watch", video, "--frames", BLANK + 1).exit_code == 0
+    assert run("watch", video, "--frames", BLANK + CONFIRMED).exit_code == 0
     is_one_line_error(run("watch", video, "--window"), ENVIRONMENT, "nothing to open a window with")
 
 
@@ -390,11 +422,11 @@ def test_a_camera_that_is_unplugged(run: Run, plug: Callable[..., FakeReader], f
 def test_a_frame_that_can_not_be_used_is_reported_and_the_others_go_on(
     run: Run, plug: Callable[..., FakeReader], frames: list[Frame]
 ) -> None:
-    plug([frames[0], frames[0].astype(np.float32), frames[-1]])
+    plug([frames[0], frames[0].astype(np.float32), *frames[-1:] * CONFIRMED])
     result = run("watch", "0", "--frames-json", "--drop", "never")
     assert result.exit_code == 0
-    assert [line["index"] for line in lines(result)] == [0, 2]
-    assert [line["time_s"] for line in lines(result)] == [0.25, 0.75]
+    assert [line["index"] for line in lines(result)] == [0, *range(2, 2 + CONFIRMED)]
+    assert [line["time_s"] for line in lines(result)] == [0.25, *(0.75 + n / 4 for n in range(CONFIRMED))]
     report, _ = result.stderr.splitlines()
     assert report.startswith("cardrec: error: the array is float32")
 
@@ -403,16 +435,17 @@ def test_no_frame_at_all(run: Run, plug: Callable[..., FakeReader]) -> None:
     plug([])
     result = run("watch", "0")
     assert result.exit_code == NOTHING_IDENTIFIED
-    assert summary(result) == "cardrec: watched: 0 frames, 0.0 frames/s, 0 dropped, cards named: 0"
+    assert summary(result) == "cardrec: watched: 0 frames, 0.0 frames/s, 0 dropped, cards identified: 0"
 
 
 def test_control_c_ends_it(run: Run, plug: Callable[..., FakeReader], frames: list[Frame], screen: FakeWindow) -> None:
     for given, code in ((frames[BLANK:], 0), (frames[:BLANK], NOTHING_IDENTIFIED)):
         reader = plug(given)
         screen.error, screen.closed = KeyboardInterrupt(), 0
+        screen.fails_at = len(screen.pictures) + CONFIRMED
         result = run("watch", "0", "--drop", "never")
         assert result.exit_code == code, result.stderr
-        assert "watched: 1 frames" in summary(result)
+        assert f"watched: {CONFIRMED} frames" in summary(result)
         assert (reader.closed, screen.closed) == (True, 1)
 
 
@@ -420,14 +453,14 @@ def test_control_c_in_a_process_of_its_own(tmp_path: Path, frames: list[Frame]) 
     video = write_video(tmp_path / "long.avi", frames[-1:] * 400)
     process = start("watch", video, "--frames-json", "--threads", 1)
     assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["index"] == 0
+    assert [json.loads(process.stdout.readline())["index"] for _ in range(CONFIRMED)] == list(range(CONFIRMED))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert len(stdout.splitlines()) < 399
     (watched,) = stderr.splitlines()
     assert watched.startswith("cardrec: watched: ")
-    assert watched.endswith("cards named: 1")
+    assert watched.endswith("cards identified: 1")
 
 
 def read_terminal(descriptor: int) -> Iterator[bytes]:
