@@ -144,7 +144,8 @@ class Tracker:
         """Takes a frame's result in.
 
         Args:
-            result: of a later frame than those before, by its ``index``; frames may be missing.
+            result: of a later frame than those before, by its ``index``; frames may be missing. No card leaves while
+                there are none: only in frames is it unseen.
             time_s: when the frame was taken, in seconds from any start.
 
         Returns:
@@ -187,7 +188,8 @@ class Tracker:
             self._trails[row].take(cards[column], places[column], self._time_s)
         seen_rows, seen_columns = {row for row, _ in pairs}, {column for _, column in pairs}
         for row, trail in enumerate(self._trails):
-            trail.missed = 0 if row in seen_rows else trail.missed + 1
+            if row not in seen_rows:
+                trail.miss(self._time_s)
         new = [Trail(card, self._time_s) for column, card in enumerate(cards) if column not in seen_columns]
         seen = [self._trails[row] for row in sorted(seen_rows)] + new
         self._trails += new

@@ -49,6 +49,7 @@ class Trail:
         best: the reading of the frame that tells most of it.
         frames: in which it was seen.
         missed: frames since then in which it was not.
+        missed_from_s: when the first of these was taken.
         first_s, last_s: when it was seen.
         sure_s: when it was seen last in a frame that looked like it.
         match: the declared identity.
@@ -61,6 +62,7 @@ class Trail:
         self._expected = [self._place]
         self.frames = 1
         self.missed = 0
+        self.missed_from_s = time_s
         self.first_s = self.last_s = self.sure_s = time_s
         self.match: Match | None = None
         self._look = card.embedding
@@ -86,9 +88,15 @@ class Trail:
             return "match"
         return "unknown" if self._evidence.probability(None) >= DECLARED else "ambiguous"
 
+    def miss(self, now_s: float) -> None:
+        """Notes a frame in which it was not seen."""
+        if not self.missed:
+            self.missed_from_s = now_s
+        self.missed += 1
+
     def missed_s(self, now_s: float) -> float:
-        """Seconds since it was seen."""
-        return now_s - self.last_s
+        """Seconds of frames without it. A pause between frames is none: a slow device drops them in bursts."""
+        return now_s - self.missed_from_s if self.missed else 0.0
 
     def expect(self, now_s: float) -> None:
         """Thinks of where it may be in a frame: where it was, and where it was going."""
@@ -122,6 +130,7 @@ class Trail:
         self._place, self._look = place, card.embedding
         self._looks = _sum(self._looks, card.embedding)
         self.frames += 1
+        self.missed = 0
         self.last_s = now_s
         if self._tells_more(card):
             self.best = card

@@ -202,10 +202,47 @@ def test_tracks_are_what_is_there() -> None:
     tracker = Tracker()
     follow([[sighting("a", 300), sighting("b", 600)]] * 4 + [[sighting("b", 600)]], tracker, finish=False)
     assert [(track.id, track.match and track.match.card_id) for track in tracker.tracks] == [(1, "a"), (2, "b")]
-    follow_on = tracker.update(frame(50, [sighting("b", 600)]), 50 / RATE)
-    assert told(follow_on) == [("left", 1, "a"), ("left", 2, "b")], "b was unseen for as long"
-    tracker.finish()
+    assert told(tracker.update(frame(50, [sighting("b", 600)]), 50 / RATE)) == [("left", 1, "a")]
+    assert [track.id for track in tracker.tracks] == [2]
+    assert told(tracker.finish()) == [("left", 2, "b")]
     assert tracker.tracks == []
+
+
+def test_no_card_leaves_while_there_are_no_frames() -> None:
+    """A device that is busy for three seconds has not seen that a card was gone."""
+    tracker = Tracker()
+    follow([[sighting("a", 300), sighting("a", 500)]] * 5, tracker, finish=False)
+    assert tracker.update(frame(50, [sighting("a", 304)]), 4 + 3.0) == [], "the other is under a hand"
+    assert tracker.update(frame(51, [sighting("a", 304)]), 4 + 4.9) == []
+    both = [sighting("a", 300), sighting("a", 500)]
+    assert tracker.update(frame(52, both), 4 + 4.95) == []
+    assert [track.id for track in tracker.tracks] == [1, 2]
+
+
+@pytest.mark.parametrize("every", [3, 6, 10])
+def test_few_frames_in_a_second_suffice(every: int) -> None:
+    """Five, two and a half, one and a half: cards that lie there keep their tracks, and are named."""
+    cards = [sighting("a", 300), sighting("a", 420), sighting("b", 600)]
+    tracker = Tracker()
+    events = [
+        event for index in range(0, 120, every) for event in tracker.update(frame(index, cards), index / RATE)
+    ] + tracker.finish()
+    assert [(kind, card_id) for kind, _, card_id in told(events) if kind != "appeared"] == [
+        ("identified", "a"), ("identified", "a"), ("identified", "b"), ("left", "a"), ("left", "a"), ("left", "b"),
+    ]  # fmt: skip
+
+
+def test_what_is_known_of_a_track() -> None:
+    stranger = sighting("s", 600, confidence=0.02, gap=0.004)
+    twin = [sighting("c", 900, taken_for="cd"[n % 2], others=("c", "d"), gap=0.002, confidence=0.47) for n in range(40)]
+    tracker = Tracker()
+    follow([[sighting("a", 300), stranger, each] for each in twin], tracker, finish=False)
+    assert [(track.status, track.match is None) for track in tracker.tracks] == [
+        ("match", False),
+        ("unknown", True),
+        ("ambiguous", True),
+    ]
+    assert [track.to_dict()["status"] for track in tracker.tracks] == ["match", "unknown", "ambiguous"]
 
 
 @pytest.mark.parametrize(("index", "time_s"), [(5, 0.5), (4, 2.0), (6, 0.4), (6, math.nan), (6, math.inf)], ids=str)
