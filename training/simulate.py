@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.simulate_background import cropped, procedural_background
-from training.simulate_camera import expose
+from training.simulate_camera import Moment, expose
 from training.simulate_clutter import lay_clutter
 from training.simulate_levels import LEVELS, Level, Look
 from training.simulate_objects import cover_edge, hand_behind, paint_capsule, paint_pages, paint_pockets
@@ -41,7 +41,7 @@ from training.simulate_scene import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Level", "Look", "SimulatedFrame", "procedural_background", "simulate_crop", "simulate_frame"]
+__all__ = ["Level", "Look", "Moment", "SimulatedFrame", "procedural_background", "simulate_crop", "simulate_frame"]
 
 Picture = NDArray[np.uint8]
 
@@ -98,6 +98,7 @@ def simulate_frame(
     background: Picture | None = None,
     max_turn_deg: float | None = None,
     pictures: Sequence[Picture] = (),
+    moment: Moment | None = None,
 ) -> SimulatedFrame:
     """Photographs cards on a table or in a binder page.
 
@@ -110,6 +111,7 @@ def simulate_frame(
             tiled over the table as a texture. Drawn at random where None.
         max_turn_deg: largest in-plane turn to either side; the level's own (15, 30, 8) where None.
         pictures: (h, w, 3) uint8 RGB, which some of the other things on the table show.
+        moment: what is this frame's own; frames of equal ``rng`` then show one scene in one light.
 
     Raises:
         ValueError: an unknown level, a card or background that is not (h, w, 3) uint8, a frame below 32 pixels, more
@@ -120,9 +122,12 @@ def simulate_frame(
         look = replace(look, turn_deg=max_turn_deg)
     _check(cards, look, size_wh, background)
     scene = _arrange(cards, rng, look=look, size_wh=size_wh, pictures=pictures)
+    if moment is not None:
+        scene = replace(scene, camera=Camera(scene.camera.projection @ moment.motion_mm))
     canvas = _table_top(background, scene.camera, size_wh, rng)
     gloss = _paint(canvas, cards, scene, look, rng)
-    pixels = expose(canvas, gloss, look, rng, card_px=CARD_HEIGHT_MM * scene.scale())
+    sensor = moment.sensor if moment is not None else None
+    pixels = expose(canvas, gloss, look, rng, card_px=CARD_HEIGHT_MM * scene.scale(), sensor=sensor)
     indices = np.asarray([p.index for p in scene.placements], dtype=np.int64)
     return SimulatedFrame(pixels, scene.quads_px().astype(np.float32), indices)
 

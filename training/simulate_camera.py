@@ -7,6 +7,7 @@ stored level.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,7 +19,7 @@ from training.simulate_background import fractal
 if TYPE_CHECKING:
     from training.simulate_levels import Look
 
-__all__ = ["expose"]
+__all__ = ["Moment", "expose"]
 
 Grey = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -27,7 +28,28 @@ COARSE = 4
 """Light, shadows and reflections are drawn at a quarter of the frame's size: they are smooth."""
 
 
-def expose(canvas: Picture, gloss: Picture, look: Look, rng: np.random.Generator, *, card_px: float) -> Picture:
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """What one frame of a camera that is held does not share with the others.
+
+    Attributes:
+        motion_mm: (4, 4) rigid motion of the table before the camera, in homogeneous millimetres.
+        sensor: where the randomness of blur, noise and file comes from.
+    """
+
+    motion_mm: NDArray[np.float64]
+    sensor: np.random.Generator
+
+
+def expose(
+    canvas: Picture,
+    gloss: Picture,
+    look: Look,
+    rng: np.random.Generator,
+    *,
+    card_px: float,
+    sensor: np.random.Generator | None = None,
+) -> Picture:
     """Takes the photo.
 
     Args:
@@ -36,6 +58,7 @@ def expose(canvas: Picture, gloss: Picture, look: Look, rng: np.random.Generator
         look: the ranges of the effects.
         rng: where the randomness comes from.
         card_px: height of a card in the frame, in pixels: blur is measured in it.
+        sensor: where that of blur, noise and file comes from, if another frame of the same light has others.
 
     Returns:
         (H, W, 3) uint8 BGR, as decoded from the camera's JPEG.
@@ -43,6 +66,7 @@ def expose(canvas: Picture, gloss: Picture, look: Look, rng: np.random.Generator
     linear = _lit(canvas, look, rng)
     if rng.random() < look.glare:
         _add_glare(linear, gloss, look, rng, card_px=card_px)
+    rng = sensor or rng
     linear = _blurred(linear, look, rng, card_px=card_px)
     picture = np.asarray(cv2.convertScaleAbs(cv2.sqrt(linear), alpha=255.0), dtype=np.uint8)
     picture = _noisy(picture, look, rng)

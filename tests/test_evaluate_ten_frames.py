@@ -1,0 +1,75 @@
+"""The evaluation of ten frames: a camera that is held, what counts, and a small run from end to end."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from pictures import card_picture
+from sightings import frame, sighting
+
+from cardrec import Embedder
+from training.data import CardImage
+from training.evaluate_decisions import opened
+from training.evaluate_ten_frames import FRAMES, Judged, hold, identities, judge, moments, table
+from training.simulate import simulate_frame
+
+
+def card(number: int) -> CardImage:
+    return CardImage(f"cards/{number}", f"cards/{number}", np.ascontiguousarray(card_picture(number)[:, :, ::-1]))
+
+
+def test_a_hand_wanders_and_does_not_jump() -> None:
+    motions = [moment.motion_mm for moment in islice(moments(np.random.default_rng(3)), 200)]
+    assert (motions[0] == np.eye(4)).all()
+    for before, after in pairwise(motions):
+        assert 0 < np.abs(after[:3, 3] - before[:3, 3]).max() < 20
+        turned = np.degrees(np.arccos(np.clip((np.trace(after[:3, :3].T @ before[:3, :3]) - 1) / 2, -1, 1)))
+        assert 0 < turned < 10
+    assert all(motion[:3, :3] @ motion[:3, :3].T == pytest.approx(np.eye(3)) for motion in motions)
+
+
+def test_a_camera_that_is_held_sees_one_scene() -> None:
+    frames, again = hold(5, card(1)), hold(5, card(1))
+    assert len(frames) == FRAMES
+    assert all((one == other).all() for one, other in zip(frames, again, strict=True))
+    means = np.array([each.mean(axis=(0, 1)) for each in frames])
+    other = hold(6, card(1))[0].mean(axis=(0, 1))
+    assert means.std(axis=0).max() < 0.25 * np.abs(other - means[0]).max(), "the light stays"
+    assert all((one != other).any() for one, other in pairwise(frames))
+
+
+def test_a_moment_moves_what_is_seen_and_nothing_else() -> None:
+    still, moved = (
+        simulate_frame([card(2).pixels], rng=np.random.default_rng(4), level="hard", moment=moment)
+        for moment in islice(moments(np.random.default_rng(9)), 2)
+    )
+    alone = simulate_frame([card(2).pixels], rng=np.random.default_rng(4), level="hard")
+    assert (still.quads_px == alone.quads_px).all(), "the first moment is where the camera was aimed"
+    apart = np.abs(moved.quads_px - still.quads_px).max()
+    assert 1 < apart < 120
+
+
+def test_the_last_word_counts() -> None:
+    wrong = [frame(n, [sighting("a", 300, taken_for="b", others=("a", "b"), confidence=0.97)]) for n in range(4)]
+    right = [frame(n, [sighting("a", 300, others=("b",))]) for n in range(4, 30)]
+    assert identities(wrong) == {"b": 3}
+    named = identities(wrong + right)
+    assert set(named) == {"a"}
+    assert named["a"] > 4
+    assert identities([frame(n, [sighting("s", 300, confidence=0.02, gap=0.004)]) for n in range(FRAMES)]) == {}
+
+
+def test_the_table() -> None:
+    text = table([Judged("cards", 1000, 50, 40, 49, 1, 2, [3] * 49)])
+    assert "| cards | 1,000 | 98.0 % (89.5-99.6) of 50 | 1 | 3 / 3 | 5.0 % (1.4-16.5) of 40 |" in text
+
+
+def test_a_small_run() -> None:
+    cards = [card(number) for number in range(8)]
+    with Embedder() as embedder, opened(cards[:6], embedder, pictures=False) as recognizer:
+        judged = judge(recognizer, cards[:2], cards[6:7], 1, map)
+    assert (judged.cards, judged.known, judged.strangers, judged.wrong, judged.named) == (6, 2, 1, 0, 0)
+    assert judged.right == len(judged.frames) >= 1
+    assert all(3 <= number <= FRAMES for number in judged.frames)
