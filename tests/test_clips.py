@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from pictures import card_picture
 from sightings import RATE, frame, sighting
 
 from cardrec import Card, Catalog, Embedder, Recognizer, Tracker
+from training import tracking_cards
 from training.clip_scripts import FRAMES_PER_SECOND, SCRIPTS, Hand
 from training.clips import make_clip
 from training.data import CardImage
-from training.evaluate_tracking import evaluate, plot, report
+from training.evaluate_tracking import Outcome, evaluate, film, film_twins, plot, report, slowed
+from training.harder_scripts import HARDER, TWINS
+from training.references import Source
 from training.tracking_cards import Cards
 from training.tracking_scoring import CardScore, Seen, score_clip, tally
 
@@ -52,10 +56,10 @@ def recognizer_of_faces(
         yield opened
 
 
-@pytest.mark.parametrize("kind", SCRIPTS)
+@pytest.mark.parametrize("kind", [*SCRIPTS, *HARDER])
 def test_scripts(kind: str, faces: list[NDArray[np.uint8]]) -> None:
     for seed in range(20):
-        script = SCRIPTS[kind](np.random.default_rng(seed), 6.0)
+        script = (SCRIPTS | HARDER)[kind](np.random.default_rng(seed), 6.0)
         assert 3 <= len(script.actors) <= 8
         assert max(actor.face for actor in script.actors) < len(faces)
         for actor in script.actors:
@@ -141,16 +145,100 @@ def test_cards_that_never_were_to_be_seen_do_not_count() -> None:
 
 
 def test_the_evaluation_on_two_tiny_clips(cards: Cards, recognizer_of_faces: Recognizer, tmp_path: Path) -> None:
-    scores, nobody, frames = evaluate(cards, recognizer_of_faces, 2, seed=4, seconds=SECONDS)
-    assert frames == 2 * round(SECONDS * FRAMES_PER_SECOND)
-    assert {score.kind for score in scores} == {"put down", "slide"}
-    assert sum(score.right for score in scores) >= len(scores) - 1
-    text = report(scores, nobody, frames, 2, len(cards.catalog))
+    outcome, slow = evaluate(film(cards, list(SCRIPTS), 2, seed=4, seconds=SECONDS), recognizer_of_faces, [5.0])
+    assert outcome.clips == 2
+    assert outcome.frames == slow.frames == 2 * round(SECONDS * FRAMES_PER_SECOND)
+    assert outcome.dropped == 0 < slow.dropped < slow.frames
+    assert {score.kind for score in outcome.scores} == {"put down", "slide"}
+    assert sum(score.right for score in outcome.scores) >= len(outcome.scores) - 1
+    assert "42 of them dropped" not in report(outcome, len(cards.catalog))
+    text = report(slow, len(cards.catalog))
     assert "| all | " in text
-    assert "2 clips, 42 frames at 15 frames/s" in text
-    assert plot(scores, tmp_path / "plot.png") == (tmp_path / "plot.png").exists()
+    assert f"2 clips, 42 frames at 15 frames/s, {slow.dropped} of them dropped" in text
+    assert plot(outcome.scores, tmp_path / "plot.png") == (tmp_path / "plot.png").exists()
 
 
 def test_an_empty_report() -> None:
-    text = report([CardScore("swap", "a")], 0, 0, 0, 0)
-    assert "| swap | 1 | 0.0% | 0 | 1 | 0 | 0.00 | 0 of 0 | 0 / 0 |" in text
+    text = report(Outcome([CardScore("swap", "a")]), 0)
+    assert "| swap | 1 | 0.0% (0.0-79.3) | 0 | 1 | 0 | 0.00 | 0 of 0 | 0 / 0 |" in text
+
+
+def test_a_slow_device_drops_frames_in_bursts() -> None:
+    truth = [sighting("a", 300)]
+    frames = [seen(n, truth, truth) for n in range(3000)]
+    slow = slowed(frames, 5.0, np.random.default_rng(1))
+    read = np.array([each.time_s for each in slow if not each.dropped])
+    assert [each.time_s for each in slow] == [each.time_s for each in frames]
+    assert not slow[0].dropped
+    assert 3.8 < len(read) / 200 < 5, "each takes 0.2 s in the mean, and until the next frame"
+    assert np.diff(read).max() > 0.8
+    assert np.diff(read).min() == pytest.approx(1 / RATE)
+    again = slowed(frames, 5.0, np.random.default_rng(1))
+    assert [each.dropped for each in again] == [each.dropped for each in slow]
+
+
+def test_dropped_frames_are_not_followed_but_count_as_time() -> None:
+    truth = [sighting("a", 300)]
+    wrong = [sighting("b", 300)]
+    frames = [seen(n, truth if n % 3 == 2 else wrong, truth) for n in range(30)]
+    frames = [replace(each, dropped=n % 3 != 2) for n, each in enumerate(frames)]
+    (score,), _ = score_clip("x", ["a"], frames, Tracker())
+    assert (score.right, score.frames_to_decision) == (True, 8), "the third frame that is read is the ninth"
+
+
+def test_the_kinds_of_trouble(faces: list[NDArray[np.uint8]]) -> None:
+    """What each harder script is for is really there."""
+    rng = np.random.default_rng(2)
+    exchange, flip, covered, pan, twins = (HARDER[kind](rng, 6.0) for kind in HARDER)
+    first, second = exchange.actors[1:3]
+    assert first.face == second.face
+    assert first.at(99.0)[:2] == second.at(0.0)[:2] and second.at(99.0)[:2] == first.at(0.0)[:2]
+    assert exchange.actors[3].face != first.face and exchange.actors[3].begins_s == second.ends_s
+    turned = [flip.actors[0].face_up(time_s) for time_s in np.linspace(0, 6, 61)]
+    assert turned[0] == turned[-1] == 1 and min(turned) == -1
+    assert all(hand.leaves_s - hand.arrives_s > 1.9 for hand in covered.hands)
+    ways = np.array([pan.panned(time_s) for time_s in np.arange(0, 6, 1 / FRAMES_PER_SECOND)])
+    assert (ways[0] == 0).all() and (ways[-1] == 0).all()
+    assert np.abs(np.diff(ways, axis=0)).max() > 0.03
+    assert sorted(actor.face for actor in twins.actors) == [0, 1, 2]
+
+
+def test_a_card_whose_back_is_up_is_not_to_be_seen(faces: list[NDArray[np.uint8]]) -> None:
+    clip = make_clip("flip", faces, rng=np.random.default_rng(5), seconds=3.0)
+    frames = list(clip.frames())
+    down, up = clip.script.actors[0].face_down[0]
+    flat = [clip.script.actors[0].face_up(each.time_s) > 0.95 for each in frames]
+    assert [bool(each.visible[0]) for each in frames] == flat, "no hand is there"
+    assert flat[0] and not all(flat)
+    widths = np.array([np.linalg.norm(each.quads_px[0, 1] - each.quads_px[0, 0]) for each in frames])
+    assert widths.min() < 0.5 * widths.max(), "it stands on edge meanwhile"
+    back = min(frames, key=lambda each: abs(each.time_s - (down + min(up, 3.0)) / 2))
+    x, y = back.quads_px[0].mean(axis=0).astype(int)
+    here = np.s_[y - 8 : y + 8, x - 8 : x + 8]
+    assert np.abs(back.pixels[here].astype(float) - frames[0].pixels[here]).mean() > 10, "and shows another picture"
+
+
+def test_the_camera_of_a_clip_is_moved(faces: list[NDArray[np.uint8]]) -> None:
+    clip = make_clip("pan", faces, rng=np.random.default_rng(5), seconds=2.0)
+    quads = np.stack([each.quads_px for each in clip.frames()])
+    assert np.abs(quads - quads[0]).max() > 0.05 * clip.size_wh[0]
+    moved = (quads - quads[0]).reshape(len(quads), -1, 2)
+    assert moved.std(axis=1).max() < 0.5, "all cards alike"
+
+
+def test_twins_are_filmed_as_two_printings_and_another(faces: list[NDArray[np.uint8]]) -> None:
+    images = [CardImage(f"t/c{n}", f"t/c{n}", pixels) for n, pixels in enumerate(faces)]
+    cards = Cards(images, images, [], twins=[(images[0], images[1]), (images[2], images[3])])
+    for clip, names in film_twins(cards, 3, seed=2, seconds=0.5):
+        assert clip.kind == TWINS
+        by_face = dict(zip(clip.faces, names, strict=True))
+        assert (by_face[0], by_face[1]) in {("t/c0", "t/c1"), ("t/c2", "t/c3")}
+        assert by_face[2] not in (by_face[0], by_face[1])
+
+
+def test_twins_are_of_faces_that_no_training_saw() -> None:
+    images = {name: CardImage(f"{name}", f"{name}", np.zeros((8, 6, 3), np.uint8)) for name in ("en/1", "en/2", "de/1")}
+    english = Source("en", [images["en/1"], images["en/2"]], [images["en/1"], images["en/2"]], "en")
+    german = Source("de", [images["de/1"]], [images["de/1"]], "en")
+    assert tracking_cards._twins([english, german]) == [(images["en/1"], images["de/1"])]
+    assert tracking_cards._twins([english, Source("de", [images["de/1"]], [], "en")]) == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FRAMES_PER_SECOND", "SCRIPTS", "Actor", "Hand", "Script"]
+__all__ = ["AWAY_MM", "FRAMES_PER_SECOND", "SCRIPTS", "Actor", "Hand", "Pose", "Script", "lying", "slots"]
 
 FRAMES_PER_SECOND = 15
 PITCH_MM = (84.0, 108.0)
@@ -21,6 +21,9 @@ PITCH_MM = (84.0, 108.0)
 
 AWAY_MM = 420.0
 """How far outside a card or hand waits: beyond every frame."""
+
+TURN_S = 0.4
+"""How long it takes to turn a card over."""
 
 Pose = tuple[float, float, float]  # x, y in mm; clockwise turn in degrees
 
@@ -34,6 +37,7 @@ class Actor:
         poses: (time, pose) in order; between two the card moves smoothly, before and after it lies still.
         begins_s, ends_s: when it is on the table.
         resting: the poses that the camera is aimed at.
+        face_down: (from, to) when its back is up; turning it over takes `TURN_S`.
     """
 
     face: int
@@ -41,6 +45,12 @@ class Actor:
     begins_s: float = 0.0
     ends_s: float = math.inf
     resting: list[Pose] = field(default_factory=list)
+    face_down: list[tuple[float, float]] = field(default_factory=list)
+
+    def face_up(self, time_s: float) -> float:
+        """1 where its face is up, -1 where its back is; between them it stands on edge at 0."""
+        turned = sum(_share(time_s - down) - _share(time_s - up) for down, up in self.face_down)
+        return math.cos(math.pi * turned)
 
     def there(self, time_s: float) -> bool:
         """Whether it is on the table."""
@@ -61,6 +71,11 @@ class Actor:
         """(n, 2) points that the camera must see."""
         spread = np.asarray([(-48.0, -50.0), (48, -50), (48, 50), (-48, 50)])
         return np.concatenate([spread + pose[:2] for pose in self.resting])
+
+
+def _share(since_s: float) -> float:
+    """How far a card has been turned over."""
+    return min(1.0, max(0.0, since_s / TURN_S + 0.5))
 
 
 @dataclass(slots=True)
@@ -101,12 +116,20 @@ class Script:
     Attributes:
         seconds: its length.
         shaken: chance that the camera shakes.
+        pan: (time, where) in order: the camera's picture is moved by that share of its width in x and in y; between two
+            it moves smoothly.
     """
 
     seconds: float
     actors: list[Actor]
     hands: list[Hand] = field(default_factory=list)
     shaken: float = 0.3
+    pan: list[tuple[float, tuple[float, float]]] = field(default_factory=list)
+
+    def panned(self, time_s: float) -> NDArray[np.float64]:
+        """(2,) by which share of its width the picture is moved."""
+        times, places = [time for time, _ in self.pan], np.asarray([place for _, place in self.pan])
+        return np.asarray([np.interp(time_s, times, axis) for axis in places.T]) if self.pan else np.zeros(2)
 
 
 def slots(count: int, rng: np.random.Generator) -> list[Pose]:
@@ -118,7 +141,8 @@ def slots(count: int, rng: np.random.Generator) -> list[Pose]:
     ]
 
 
-def _lying(face: int, pose: Pose) -> Actor:
+def lying(face: int, pose: Pose) -> Actor:
+    """A card that lies there from the first frame to the last."""
     return Actor(face, [(0.0, pose)], resting=[pose])
 
 
@@ -145,7 +169,7 @@ def slide(rng: np.random.Generator, seconds: float) -> Script:
     order = rng.permutation(6)
     resting = [places[n] for n in order[:4]]
     free = [places[n] for n in order[4:]]
-    actors = [_lying(number, pose) for number, pose in enumerate(resting[: int(rng.integers(3, 5))])]
+    actors = [lying(number, pose) for number, pose in enumerate(resting[: int(rng.integers(3, 5))])]
     for actor in actors[:2]:
         start = actor.poses[-1][1]
         goal = free.pop()
@@ -159,7 +183,7 @@ def slide(rng: np.random.Generator, seconds: float) -> Script:
 def rotate(rng: np.random.Generator, seconds: float) -> Script:
     """Cards are turned where they lie, by up to half a turn."""
     places = [(x * 1.35, y * 1.1, turn) for x, y, turn in slots(int(rng.integers(3, 5)), rng)]
-    actors = [_lying(number, pose) for number, pose in enumerate(places)]
+    actors = [lying(number, pose) for number, pose in enumerate(places)]
     for actor in actors[:2]:
         x, y, turn = actor.poses[-1][1]
         begin = rng.uniform(0.2, 0.5) * seconds
@@ -173,7 +197,7 @@ def rotate(rng: np.random.Generator, seconds: float) -> Script:
 def swap(rng: np.random.Generator, seconds: float) -> Script:
     """Under a hand, a card is swapped for another; the others stay."""
     places = slots(3, rng)
-    actors = [_lying(number, pose) for number, pose in enumerate(places)]
+    actors = [lying(number, pose) for number, pose in enumerate(places)]
     chosen = int(rng.integers(3))
     x, y, turn = places[chosen]
     begin = rng.uniform(0.35, 0.45) * seconds
@@ -181,7 +205,7 @@ def swap(rng: np.random.Generator, seconds: float) -> Script:
     when = (hand.arrives_s + hand.leaves_s) / 2
     actors[chosen].ends_s = when
     pose = (x + rng.uniform(-5, 5), y + rng.uniform(-5, 5), turn + rng.uniform(-8, 8))
-    new = _lying(3, pose)
+    new = lying(3, pose)
     new.begins_s = when
     return Script(seconds, [*actors, new], [hand])
 
@@ -190,7 +214,7 @@ def copies(rng: np.random.Generator, seconds: float) -> Script:
     """Two copies of a card side by side, and one or two others; a copy is put down while the first lies there."""
     places = slots(int(rng.integers(3, 5)), rng)
     faces = [0, 0, 1, 2]
-    actors = [_lying(faces[number], pose) for number, pose in enumerate(places)]
+    actors = [lying(faces[number], pose) for number, pose in enumerate(places)]
     if rng.random() < 0.5:
         at = 0.2 * seconds
         actors[1].poses = [(at, _outside(places[1], rng)), (at + 0.7, places[1])]
@@ -200,7 +224,7 @@ def copies(rng: np.random.Generator, seconds: float) -> Script:
 def cover(rng: np.random.Generator, seconds: float) -> Script:
     """A hand covers a card for a while, and another one later."""
     places = slots(int(rng.integers(3, 5)), rng)
-    actors = [_lying(number, pose) for number, pose in enumerate(places)]
+    actors = [lying(number, pose) for number, pose in enumerate(places)]
     hands = []
     for number, begin in zip(rng.permutation(len(places))[:2].tolist(), (0.25, 0.6), strict=True):
         x, y, _ = places[number]
@@ -214,7 +238,7 @@ def cover(rng: np.random.Generator, seconds: float) -> Script:
 def several(rng: np.random.Generator, seconds: float) -> Script:
     """Five to eight cards; some come, one goes, one is covered, and the camera shakes."""
     places = slots(int(rng.integers(5, 9)), rng)
-    actors = [_lying(number, pose) for number, pose in enumerate(places)]
+    actors = [lying(number, pose) for number, pose in enumerate(places)]
     for number, actor in enumerate(actors[:2]):
         at = (0.1 + 0.2 * number) * seconds
         actor.poses = [(at, _outside(places[number], rng)), (at + rng.uniform(0.5, 0.9), places[number])]

@@ -1,10 +1,17 @@
 """Measures tracking on simulated clips of cards that no training saw, and says what it counted wrongly.
 
-    python -m training.evaluate_tracking --data DATA --clips 49 --out REPORT
+    python -m training.evaluate_tracking --data DATA --clips 42 --harder 20 --devices 5 --out REPORT
 
 Cards are put down, slid, turned, swapped under a hand, laid beside their copies, covered, and several at once
 (`clip_scripts.py`); one in ten is not in the catalog. The catalog has one card of each face of the sources of the
-bundled model's training. REPORT gets report.md, report.json, tracking.png (with matplotlib) and the encoded catalog.
+bundled model's training. The harder clips (`harder_scripts.py`) are counted apart, and of them those of printings of
+one artwork, whose catalog has two languages and no pictures: there it is right to name neither.
+
+`--devices` scores the same clips as a slow device sees them: it needs that part of a second for a frame in the mean,
+sometimes far longer (the times have an exponential distribution, so that frames are dropped in bursts), and takes the
+newest frame when it is done. The clips' camera gives 15 frames/s.
+
+REPORT gets report.md, report.json, tracking.png (with matplotlib) and the encoded catalog.
 """
 
 from __future__ import annotations
@@ -13,7 +20,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +31,12 @@ from cardrec import Recognizer, Tracker
 from training.clip_scripts import FRAMES_PER_SECOND, SCRIPTS
 from training.clips import Clip, make_clip
 from training.data import CardImage
+from training.harder_scripts import HARDER, TWINS
+from training.retrieval import wilson
 from training.tracking_cards import Cards, choose_cards, open_recognizer
 from training.tracking_scoring import CardScore, Seen, Tally, score_clip, tally
 
-__all__ = ["evaluate", "film", "observe", "report"]
+__all__ = ["Outcome", "evaluate", "film", "film_twins", "observe", "report", "slowed"]
 
 SEED = 60
 TUNING_SEED = 61
@@ -36,9 +45,30 @@ STRANGER = 0.1
 
 FACES = 9  # at most in one clip
 
+Filmed = tuple[Clip, list[str | None]]
+"""A clip, and the card_id of each of its physical cards; None for those that the catalog lacks."""
 
-def film(cards: Cards, count: int, *, seed: int, seconds: float = 0.0) -> Iterator[tuple[Clip, list[str | None]]]:
-    """Clips, each script in turn, with the card_id of each physical card; None for those the catalog lacks."""
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the cards of some clips.
+
+    Attributes:
+        scores: of each physical card.
+        nobody: named tracks that were on no card.
+        clips, frames: how many; the dropped ones included.
+        dropped: frames that nobody read.
+    """
+
+    scores: list[CardScore] = field(default_factory=list)
+    nobody: int = 0
+    clips: int = 0
+    frames: int = 0
+    dropped: int = 0
+
+
+def film(cards: Cards, kinds: Sequence[str], count: int, *, seed: int, seconds: float = 0.0) -> Iterator[Filmed]:
+    """Clips, each kind of script in turn."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(cards.known))
     taken = 0
@@ -52,10 +82,21 @@ def film(cards: Cards, count: int, *, seed: int, seconds: float = 0.0) -> Iterat
                 taken += 1
             else:
                 filmed.append(cards.strangers[int(rng.integers(len(cards.strangers)))])
-        kind = list(SCRIPTS)[number % len(SCRIPTS)]
         clip_rng = np.random.default_rng([seed, number])
-        clip = make_clip(kind, [card.pixels for card in filmed], rng=clip_rng, seconds=seconds)
+        clip = make_clip(kinds[number % len(kinds)], [card.pixels for card in filmed], rng=clip_rng, seconds=seconds)
         yield clip, [filmed[face].face if known[face] else None for face in clip.faces]
+
+
+def film_twins(cards: Cards, count: int, *, seed: int, seconds: float = 0.0) -> Iterator[Filmed]:
+    """Clips of two printings of one artwork, and one of another."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(cards.twins))
+    for number in range(count):
+        first, second = (cards.twins[order[(2 * number + n) % len(order)]] for n in range(2))
+        filmed = [*first, second[int(rng.integers(2))]]
+        clip_rng = np.random.default_rng([seed, number])
+        clip = make_clip(TWINS, [card.pixels for card in filmed], rng=clip_rng, seconds=seconds)
+        yield clip, [filmed[face].face for face in clip.faces]
 
 
 def observe(clip: Clip, recognizer: Recognizer) -> Iterator[Seen]:
@@ -67,32 +108,50 @@ def observe(clip: Clip, recognizer: Recognizer) -> Iterator[Seen]:
             yield Seen(frame.time_s, result, frame.quads_px, frame.visible)
 
 
+def slowed(frames: Sequence[Seen], per_second: float, rng: np.random.Generator) -> list[Seen]:
+    """The frames, of which a device that reads so many in a second drops the others."""
+    seen, free_s = [], 0.0
+    for frame in frames:
+        dropped = frame.time_s < free_s
+        seen.append(replace(frame, dropped=dropped))
+        if not dropped:
+            free_s = frame.time_s + rng.exponential(1 / per_second)
+    return seen
+
+
 def evaluate(
-    cards: Cards, recognizer: Recognizer, count: int, *, seed: int, seconds: float = 0.0
-) -> tuple[list[CardScore], int, int]:
-    """The score of each physical card, how many named tracks were on no card, and how many frames there were."""
-    scores: list[CardScore] = []
-    nobody = frames = 0
-    for number, (clip, names) in enumerate(film(cards, count, seed=seed, seconds=seconds)):
-        found, ghosts = score_clip(clip.kind, names, observe(clip, recognizer), Tracker())
-        scores += found
-        nobody += ghosts
-        frames += clip.length
-        bad = [card.name for card in found if not card.right or card.switches or card.twice]
-        told(
-            f"clip {number + 1}/{count}: {clip.kind}, {len(found)} cards"
-            + (f", not as it should: {bad}" if bad else "")
-        )
-    return scores, nobody, frames
+    clips: Iterator[Filmed], recognizer: Recognizer, devices: Sequence[float] = (), *, seed: int = SEED
+) -> list[Outcome]:
+    """What became of the clips' cards, first with all frames, then for each of the devices."""
+    outcomes = [Outcome() for _ in range(1 + len(devices))]
+    for number, (clip, names) in enumerate(clips):
+        frames = list(observe(clip, recognizer))
+        read = [frames, *(slowed(frames, each, np.random.default_rng([seed, number])) for each in devices)]
+        found = [_count(outcome, clip, names, seen) for outcome, seen in zip(outcomes, read, strict=True)]
+        bad = [score.name for score in found[0] if not score.right or score.switches or score.twice]
+        told(f"clip {number + 1}: {clip.kind}, {len(names)} cards" + (f", not as it should: {bad}" if bad else ""))
+    return outcomes
 
 
-def report(scores: Sequence[CardScore], nobody: int, frames: int, clips: int, references: int) -> str:
+def _count(outcome: Outcome, clip: Clip, names: Sequence[str | None], frames: Sequence[Seen]) -> list[CardScore]:
+    """Adds a clip's cards, and returns them."""
+    found, ghosts = score_clip(clip.kind, names, frames, Tracker())
+    outcome.scores += found
+    outcome.nobody += ghosts
+    outcome.clips += 1
+    outcome.frames += len(frames)
+    outcome.dropped += sum(frame.dropped for frame in frames)
+    return found
+
+
+def report(outcome: Outcome, references: int) -> str:
     """The table, in Markdown."""
-    kinds = [*dict.fromkeys(score.kind for score in scores), "all"]
+    kinds = [*dict.fromkeys(score.kind for score in outcome.scores), "all"]
+    read = f", {outcome.dropped} of them dropped" if outcome.dropped else ""
     lines = [
         (
-            f"{clips} clips, {frames} frames at {FRAMES_PER_SECOND} frames/s, {len(scores)} physical cards, "
-            f"{references} references."
+            f"{outcome.clips} clips, {outcome.frames} frames at {FRAMES_PER_SECOND} frames/s{read}, "
+            f"{len(outcome.scores)} physical cards, {references} references."
         ),
         "",
         (
@@ -101,15 +160,16 @@ def report(scores: Sequence[CardScore], nobody: int, frames: int, clips: int, re
         ),
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    lines += [_row(kind, tally([s for s in scores if kind in {"all", s.kind}])) for kind in kinds]
-    return "\n".join([*lines, "", f"Named tracks on no card at all: {nobody}.", ""])
+    lines += [_row(kind, tally([s for s in outcome.scores if kind in {"all", s.kind}])) for kind in kinds]
+    return "\n".join([*lines, "", f"Named tracks on no card at all: {outcome.nobody}.", ""])
 
 
 def _row(kind: str, found: Tally) -> str:
     decisions = found.decisions or (0,)
     median, late = np.percentile(decisions, [50, 95])
+    low, high = (100 * each for each in wilson(found.right, max(1, found.cards)))
     cells = [
-        kind, found.cards, f"{found.accuracy:.1%}", found.wrong, found.missed, found.twice,
+        kind, found.cards, f"{found.accuracy:.1%} ({low:.1f}-{high:.1f})", found.wrong, found.missed, found.twice,
         f"{found.switches_of_fifty:.2f}", f"{found.strangers_named} of {found.strangers}", f"{median:.0f} / {late:.0f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
@@ -147,7 +207,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--clips", type=int, default=49, help="how many; seven scripts take turns")
+    parser.add_argument("--clips", type=int, default=42, help="how many; seven scripts take turns")
+    parser.add_argument("--harder", type=int, default=0, help="how many of the harder ones; five scripts take turns")
+    parser.add_argument(
+        "--devices", type=float, nargs="*", default=[], help="frames/s of slow devices to score as well"
+    )
     parser.add_argument("--model", type=Path, help="folder of the bundle; without it the bundled one")
     parser.add_argument(
         "--config", type=Path, default=Path("training/configs/third.toml"), help="of its training, for what it held out"
@@ -163,16 +227,34 @@ def main(given: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     cards = choose_cards(options.config, options.data, tuning=options.tuning)
     told(f"{len(cards.catalog)} references, {len(cards.known)} cards to film, {len(cards.strangers)} strangers")
-    seed = TUNING_SEED if options.tuning else SEED
-    with open_recognizer(cards, options.out, model=options.model, threads=options.threads) as recognizer:
-        scores, nobody, frames = evaluate(cards, recognizer, options.clips, seed=seed)
-    text = report(scores, nobody, frames, options.clips, len(cards.catalog))
-    facts: dict[str, Any] = {"frames": frames, "nobody": nobody, "cards": [asdict(score) for score in scores]}
+    outcomes = measure(cards, options)
+    texts = [f"{name}\n\n{report(outcome, references)}" for name, (outcome, references) in outcomes.items()]
+    facts: dict[str, Any] = {name: asdict(outcome) for name, (outcome, _) in outcomes.items()}
     (options.out / "report.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (options.out / "report.md").write_text(text)
-    print(text)
-    if not plot(scores, options.out / "tracking.png"):
+    (options.out / "report.md").write_text("\n".join(texts))
+    print("\n".join(texts))
+    first, _ = next(iter(outcomes.values()))
+    if not plot(first.scores, options.out / "tracking.png"):
         print("no plot: matplotlib is not installed")
+
+
+def measure(cards: Cards, options: argparse.Namespace) -> dict[str, tuple[Outcome, int]]:
+    """The outcome of each series of clips on each device, and how many references there were."""
+    seed = TUNING_SEED if options.tuning else SEED
+    twins = options.harder // len(HARDER) if cards.twins else 0
+    harder = [kind for kind in HARDER if kind != TWINS]
+    series = {
+        "clips": (film(cards, list(SCRIPTS), options.clips, seed=seed), cards.catalog),
+        "harder clips": (film(cards, harder, options.harder - twins, seed=seed + 10), cards.catalog),
+        "printings of one artwork": (film_twins(cards, twins, seed=seed + 20), cards.catalog + cards.printings),
+    }
+    outcomes: dict[str, tuple[Outcome, int]] = {}
+    for name, (clips, references) in series.items():
+        with open_recognizer(references, options.out, model=options.model, threads=options.threads) as recognizer:
+            found = evaluate(clips, recognizer, options.devices, seed=seed)
+        names = [name, *(f"{name}, {device:g} frames/s" for device in options.devices)]
+        outcomes |= {each: (outcome, len(references)) for each, outcome in zip(names, found, strict=True)}
+    return {name: outcome for name, outcome in outcomes.items() if outcome[0].clips}
 
 
 if __name__ == "__main__":

@@ -22,12 +22,13 @@ LEAST_OVERLAP = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """A frame's result and its truth, see `clips.ClipFrame`."""
+    """A frame's result and its truth, see `clips.ClipFrame`; ``dropped``: nobody has read it."""
 
     time_s: float
     result: Result
     quads_px: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -95,6 +96,10 @@ def score_clip(
     """
     log = _Log()
     for seen in frames:
+        for number in np.flatnonzero(seen.visible).tolist():
+            log.first_seen.setdefault(number, seen.result.index)
+        if seen.dropped:
+            continue
         log.events += tracker.update(seen.result, seen.time_s)
         _note(log, seen, [track for track in tracker.tracks if track.last_s == seen.time_s])
     log.events += tracker.finish()
@@ -115,7 +120,6 @@ def score_clip(
 def _note(log: _Log, seen: Seen, tracks: Sequence[Track]) -> None:
     """Which track is on which card in a frame."""
     for number in np.flatnonzero(seen.visible).tolist():
-        log.first_seen.setdefault(number, seen.result.index)
         fits = [(iou(track.corners_px, seen.quads_px[number]), track.id) for track in tracks]
         overlap, track_id = max(fits, default=(0.0, 0))
         if overlap >= LEAST_OVERLAP:
