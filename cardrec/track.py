@@ -36,9 +36,6 @@ PATIENCE_S = 2.0
 CONFIRMED = 3
 """Frames from which a track counts: outlines of hands and shadows seldom last for more than two."""
 
-DOUBT_S = 1.0
-"""How long a card without an identity may be one that is out of sight, and blurred now because it was moved."""
-
 MISSED = 3
 """Frames in a row after which a track that does not count yet is forgotten."""
 
@@ -193,7 +190,16 @@ class Tracker:
         new = [Trail(card, self._time_s) for column, card in enumerate(cards) if column not in seen_columns]
         seen = [self._trails[row] for row in sorted(seen_rows)] + new
         self._trails += new
+        self._wait_for(seen)
         return seen
+
+    def _wait_for(self, seen: list[Trail]) -> None:
+        """Waits longer for a card, up to twice, while one without an identity lies in its place: it may be its back."""
+        strangers = [trail for trail in seen if trail.match is None]
+        for old in self._trails:
+            waited = old.missed and self._time_s - old.last_s <= self._patience_s
+            if waited and any(new.lies_on(old) for new in strangers):
+                old.missed_from_s = self._time_s
 
     def _judge(self, trail: Trail) -> list[Event]:
         """What a trail's new frame changes."""
@@ -218,8 +224,11 @@ class Tracker:
         return events
 
     def _is_new(self, trail: Trail) -> bool:
-        """Whether a trail is a card of its own: no other is out of sight, or it has had the time to be recognised."""
-        if trail.match is not None or trail.last_s - trail.first_s >= DOUBT_S:
+        """Whether a trail is a card of its own: it has an identity, or none is out of sight that it may be.
+
+        That one is blurred now because it was moved, turned over, or half under a hand. It comes back or leaves.
+        """
+        if trail.match is not None:
             return True
         return not any(old.id and old.missed and trail.may_be(old) for old in self._trails)
 

@@ -32,6 +32,9 @@ sight: it lies where it lay."""
 REFOUND = 0.95
 """Cosine from which a card that turns up is one that was unseen, by its look alone."""
 
+SWEPT_S = 0.3
+"""And while it was out of sight for no longer than this: a hand that swaps cards covers them for more."""
+
 EXTRAPOLATED_S = 0.3
 """How long a card that was moving is expected farther on: a hand's way is no straight line for longer."""
 
@@ -49,7 +52,7 @@ class Trail:
         best: the reading of the frame that tells most of it.
         frames: in which it was seen.
         missed: frames since then in which it was not.
-        missed_from_s: when the first of these was taken.
+        missed_from_s: when the first of these was taken, or the last in which something else lay in its place.
         first_s, last_s: when it was seen.
         sure_s: when it was seen last in a frame that looked like it.
         match: the declared identity.
@@ -65,6 +68,7 @@ class Trail:
         self.missed_from_s = time_s
         self.first_s = self.last_s = self.sure_s = time_s
         self.match: Match | None = None
+        self._elapsed_s = 0.0
         self._look = card.embedding
         self._looks = card.embedding  # their sum: what it looks like in most frames, not in a blurred or covered one
         self._velocity = (0.0, 0.0)  # of the centre, pixels in a second
@@ -100,7 +104,7 @@ class Trail:
 
     def expect(self, now_s: float) -> None:
         """Thinks of where it may be in a frame: where it was, and where it was going."""
-        elapsed = now_s - self.last_s
+        self._elapsed_s = elapsed = now_s - self.last_s
         self._expected = [self._place]
         if elapsed <= EXTRAPOLATED_S and any(self._velocity):
             self._expected.append(self._place.after(self._velocity[0] * elapsed, self._velocity[1] * elapsed))
@@ -111,7 +115,8 @@ class Trail:
         if near is None or self._is_another(card):
             return None
         alike = self.alike(card.embedding)
-        if card.embedding is not None and alike < ALIKE and (near < PLACED or self.missed):
+        swept = self.missed and self._elapsed_s > SWEPT_S
+        if card.embedding is not None and alike < ALIKE and (near < PLACED or swept):
             return None
         return near + alike
 
@@ -144,6 +149,10 @@ class Trail:
             return False
         self.match = match
         return True
+
+    def lies_on(self, old: Trail) -> bool:
+        """Whether it is where another trail, which may be its own, was seen last."""
+        return self.may_be(old) and nearness([old._place], self._place) is not None
 
     def may_be(self, old: Trail) -> bool:
         """Whether another trail, out of sight, can be this card's: it was last surely seen before this one began."""

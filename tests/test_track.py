@@ -104,6 +104,21 @@ def test_a_second_copy_is_no_jump_while_the_first_is_there() -> None:
     assert {event.track.id for event in events} == {1, 2}
 
 
+def test_a_card_that_can_not_be_read_for_long_while_it_is_moved_stays_one_card() -> None:
+    """It doesn't count as another before the one that it may be has left."""
+    cut = [[sighting("a", 800, confidence=0.02, gap=0.01, like=f"cut {n // 9}")] for n in range(20)]
+    events = follow([[sighting("a", 300)]] * 6 + [[]] * 3 + cut + [[sighting("a", 820)]] * 9)
+    assert told(events) == [("appeared", 1, "a"), ("identified", 1, "a"), ("left", 1, "a")]
+
+
+def test_a_look_that_changes_after_a_moment_out_of_sight_is_the_same_card() -> None:
+    covered = sighting("s", 300, confidence=0.02, gap=0.004, like="hand")
+    bare = sighting("s", 300, confidence=0.02, gap=0.004)
+    assert told(follow([[bare]] * 8 + [[]] * 3 + [[covered]] * 60)) == [("appeared", 1, None), ("left", 1, None)]
+    swapped = follow([[bare]] * 8 + [[]] * 8 + [[covered]] * 60)
+    assert told(swapped)[-1] == ("left", 2, None), "but not after half a second"
+
+
 def test_a_stranger_that_is_moved_fast_stays_one_card() -> None:
     def stranger(x: float, like: str = "s") -> Card:
         return sighting("s", x, confidence=0.02, gap=0.01, like=like)
@@ -127,8 +142,24 @@ def test_a_card_swapped_under_a_hand_is_another_card() -> None:
 
 def test_a_card_swapped_for_a_stranger_is_another_card() -> None:
     stranger = sighting("s", 302, confidence=0.02, gap=0.004)
-    events = follow([[sighting("a", 300)]] * 20 + [[]] * 8 + [[stranger]] * (LONG + 10))
-    assert told(events)[-2:] == [("left", 1, "a"), ("left", 2, None)]
+    events = follow([[sighting("a", 300)]] * 20 + [[]] * 8 + [[stranger]] * (2 * LONG + 10))
+    assert told(events)[-3:] == [("left", 1, "a"), ("appeared", 2, None), ("left", 2, None)]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_a_card_that_is_turned_over_and_back_stays_one_card(seconds: float) -> None:
+    """Its back, which reads as no card, flickers; it lies there for longer than a card may be unseen."""
+    back = sighting("a", 302, confidence=0.02, gap=0.004, like="back")
+    shown = [[back] if n % 5 else [] for n in range(round(seconds * RATE))]
+    events = follow([[sighting("a", 300)]] * 10 + [[]] * 5 + shown + [[]] * 5 + [[sighting("a", 300)]] * 10)
+    assert told(events) == [("appeared", 1, "a"), ("identified", 1, "a"), ("left", 1, "a")]
+
+
+def test_a_card_that_is_not_turned_back_leaves_in_the_end() -> None:
+    back = sighting("a", 302, confidence=0.02, gap=0.004, like="back")
+    events = follow([[sighting("a", 300)]] * 10 + [[]] * 5 + [[back]] * 10 * LONG)
+    left = next(event for event in events if event.kind == "left")
+    assert (left.track.id, left.latency_s) == (1, pytest.approx(2 * PATIENCE_S, abs=0.3))
 
 
 def test_half_under_a_hand_a_card_stays_what_it_is() -> None:

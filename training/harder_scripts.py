@@ -70,8 +70,8 @@ def half_covered(rng: np.random.Generator, seconds: float) -> Script:
 def pan(rng: np.random.Generator, seconds: float) -> Script:
     """The camera is moved while cards lie there: once within half a second, once with a jerk, and back."""
     places = slots(int(rng.integers(4, 7)), rng)
-    aside = rng.uniform(0.06, 0.2, 2) * rng.choice([-1, 1], 2) * (1.0, 0.6)
-    jerk = aside + rng.uniform(0.04, 0.12, 2) * rng.choice([-1, 1], 2)
+    aside = rng.uniform(0.05, 0.15, 2) * rng.choice([-1, 1], 2) * (1.0, 0.5)
+    jerk = aside + rng.uniform(0.03, 0.08, 2) * rng.choice([-1, 1], 2) * (1.0, 0.5)
     moved, pushed, back = (share * seconds for share in (0.25, 0.5, 0.75))
     way = [
         (moved, np.zeros(2)),
@@ -82,7 +82,11 @@ def pan(rng: np.random.Generator, seconds: float) -> Script:
         (back + rng.uniform(0.3, 0.6), np.zeros(2)),
     ]
     steps = [(time_s, (float(x), float(y))) for time_s, (x, y) in way]
-    return Script(seconds, [lying(number, pose) for number, pose in enumerate(places)], pan=steps)
+    actors = [lying(number, pose) for number, pose in enumerate(places)]
+    low, high = np.min(places, axis=0), np.max(places, axis=0)
+    room = 0.25 * (high - low + 90.0)  # or cards would leave the frame, and be others when they come back
+    actors[0].resting += [(float(x), float(y), 0.0) for x, y, _ in (low - room, high + room)]
+    return Script(seconds, actors, pan=steps)
 
 
 def twins(rng: np.random.Generator, seconds: float) -> Script:

@@ -105,12 +105,13 @@ def score_clip(
     log.events += tracker.finish()
     cards = [CardScore(kind, name) for name in names]
     nobody = 0
+    owners = _owners(log, names)
     for event in log.events:
-        owner = log.owners[event.track.id].most_common(1)
+        owner = owners.get(event.track.id)
         if event.kind == "left" and event.track.match:
-            nobody += not owner
-        if owner:
-            _tell(cards[owner[0][0]], event, log.first_seen[owner[0][0]])
+            nobody += owner is None
+        if owner is not None:
+            _tell(cards[owner], event, log.first_seen[owner])
     for number, card in enumerate(cards):
         ids = log.on_card[number]
         card.switches += sum(a != b for a, b in pairwise(ids))
@@ -125,6 +126,17 @@ def _note(log: _Log, seen: Seen, tracks: Sequence[Track]) -> None:
         if overlap >= LEAST_OVERLAP:
             log.owners[track_id][number] += 1
             log.on_card[number].append(track_id)
+
+
+def _owners(log: _Log, names: Sequence[str | None]) -> dict[int, int]:
+    """The card that each track was on most; of copies, which nobody can tell apart, one that has no track yet."""
+    owners: dict[int, int] = {}
+    for track_id in sorted(log.owners, key=lambda each: -log.owners[each].total()):
+        on = log.owners[track_id]
+        most = max(on, key=on.__getitem__)
+        copies = [number for number in on if names[number] == names[most] and number not in owners.values()]
+        owners[track_id] = max(copies, key=on.__getitem__) if names[most] and copies else most
+    return owners
 
 
 def _tell(card: CardScore, event: Event, first_seen: int) -> None:
