@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -33,7 +34,10 @@ REFOUND = 0.95
 """Cosine from which a card that turns up is one that was unseen, by its look alone."""
 
 SWEPT_S = 0.3
-"""And while it was out of sight for no longer than this: a hand that swaps cards covers them for more."""
+"""How long it may have been out of sight and look otherwise then: a hand that swaps cards covers them for longer."""
+
+UNMOVED = 1.8
+"""Nearness from which it may: a card that is slid over another lies nearly there, too, for a frame."""
 
 EXTRAPOLATED_S = 0.3
 """How long a card that was moving is expected farther on: a hand's way is no straight line for longer."""
@@ -115,10 +119,15 @@ class Trail:
         if near is None or self._is_another(card):
             return None
         alike = self.alike(card.embedding)
-        swept = self.missed and self._elapsed_s > SWEPT_S
-        if card.embedding is not None and alike < ALIKE and (near < PLACED or swept):
+        if card.embedding is not None and alike < ALIKE and near < self._place_that_suffices():
             return None
         return near + alike
+
+    def _place_that_suffices(self) -> float:
+        """Nearness from which a card may be this one whatever it looks like."""
+        if not self.missed:
+            return PLACED
+        return UNMOVED if self._elapsed_s <= SWEPT_S else math.inf
 
     def take(self, card: Card, place: Place, now_s: float) -> None:
         """Takes the card's next frame in."""
