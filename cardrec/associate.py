@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.quads import areas, iou, moved
+from cardrec.quads import areas, iou
 
-__all__ = ["Place", "likeness", "nearness", "novelty", "pair"]
+__all__ = ["Place", "likeness", "nearness", "pair"]
 
 Quad = NDArray[np.float32]
 Vector = NDArray[np.float32]
@@ -21,9 +21,6 @@ REACH = 0.6
 
 SIZES = 2.0
 """Ratio of areas up to which two outlines may be of one card."""
-
-NEW_VIEW = 0.25
-"""Of a card's size: a card that moved that far is seen anew, with another glare and other pixels."""
 
 
 def pair(rows: int, columns: int, score: Callable[[int, int], float | None]) -> list[tuple[int, int]]:
@@ -80,9 +77,3 @@ def nearness(expected: Sequence[Place], place: Place) -> float | None:
 def likeness(a: Vector | None, b: Vector | None) -> float | None:
     """Cosine of two unit vectors; None where one is not known."""
     return None if a is None or b is None or a.shape != b.shape else float(a @ b)
-
-
-def novelty(before: Quad, now: Quad, standing: float) -> float:
-    """Weight of a frame as evidence: ``standing`` where nothing moved, 1 from `NEW_VIEW` on."""
-    share = min(1.0, float(moved(before[None], now[None])[0]) / NEW_VIEW)
-    return standing + (1 - standing) * share

@@ -27,6 +27,7 @@ from cardrec.labels import say_error
 
 if TYPE_CHECKING:
     from cardrec.collection import Collection
+    from cardrec.track import Tracker
     from cardrec.watch import Seen
 
 __all__ = ["scan"]
@@ -106,7 +107,7 @@ def scan(
         closing(watch(recognizer, opened, pace, keep_pictures=False, in_flight=3, drop="never", where=where)) as seen,
         suppress(KeyboardInterrupt),
     ):
-        _count(seen, collection, patience)
+        _count(seen, collection, recognizer.tracker(patience_s=patience))
     _give(collection, csv_path, as_json=as_json)
     counted = f"{len(collection)} cards, {len(collection.holdings)} different, {collection.unnamed} not identified"
     complain(f"{pace.frames} frames, {pace.per_second:.1f} frames/s: {counted}", "scanned")
@@ -128,11 +129,8 @@ def _check_output(csv_path: str | None, *, as_json: bool) -> None:
         raise click.BadParameter(f"{path} {why}", param_hint="--csv")
 
 
-def _count(steps: Iterator[Seen | InputError], collection: Collection, patience_s: float) -> None:
+def _count(steps: Iterator[Seen | InputError], collection: Collection, tracker: Tracker) -> None:
     """Puts what was tracked into a collection, also where it ends early."""
-    from cardrec.track import Tracker
-
-    tracker = Tracker(patience_s=patience_s)
     try:
         for seen in steps:
             if isinstance(seen, InputError):

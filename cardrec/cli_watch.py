@@ -119,7 +119,6 @@ def watch(
     """  # noqa: D301 - \b tells click to leave the lines as they are
     from cardrec.recognizer import Recognizer
     from cardrec.sources import open_source
-    from cardrec.track import Tracker
     from cardrec.watch import Pace
     from cardrec.watch import watch as watching
 
@@ -149,7 +148,7 @@ def watch(
             drop=("oldest" if opened.live else "never") if drop == "auto" else drop,
             where=where,
         )
-        tracker = Tracker(patience_s=patience)
+        tracker = recognizer.tracker(patience_s=patience)
         with (
             _summary(pace, identified),
             open_output(opened.name, as_json=as_json, frames_json=frames_json) as output,

@@ -1,129 +1,130 @@
-"""What the frames of one card say together: log-probabilities of its identities, one of which is 'not in the catalog'.
+"""What the frames of one card say together: how likely each identity is, one of which is 'not in the catalog'.
 
-A frame spreads its probability over the best matches and the unknown. The best match has the calibrated confidence p;
-the others are less likely than it by exp(-SHARPNESS * gap), gap being how far their cosines lie behind; what is left is
-the unknown's. Frames are combined as a weighted product (a logarithmic opinion pool), which would be Bayes' rule with
-an even prior if frames were independent and each weight 1. They are not: a card that lies still shows the same glare,
-blur and outline again and again. So a frame weighs as much as it is new, `STANDING` for one that repeats the last and
-1 for a card seen from elsewhere. With a correlation of r between neighbours, n frames are worth n * (1 - r) / (1 + r)
-independent ones, and `STANDING` is that factor.
+A frame gives each of its matches odds against everything else. The best match has those of the calibrated confidence;
+the others are less likely than it by exp(-SHARPNESS * gap), gap being how far their cosines lie behind. Odds of
+independent frames would be multiplied. Frames of one card are far from that: of ten that a wandering camera takes in a
+second, log-odds have a correlation of 0.9, of known cards as of strangers (`python -m training.evaluate_ten_frames`),
+so that a hundred of them know little that one does not. Products would make any stranger that looks a little like a
+card of the catalog into that card, if only it lies there for long enough. So the odds are averaged, and what a
+threshold says of one frame, such as how many strangers pass it, holds for a card.
+
+The mean is that of the odds' roots, squared: of a known card in bad light a few frames are good and the others say
+nothing, which a mean of logarithms would take for a doubt; of any card a single frame may be misread, which a mean of
+the odds themselves would believe. It reaches over the last `HORIZON` frames, so that another card's are believed within
+a second however long the first one lay there.
 
 Twins, whose pictures no photo tells apart, share their probability equally, however many frames favour one of them by a
 hair: that one always is ahead tells of the two scans, not of the card. Only where a second look named one of them the
 others have what that leaves.
-
-What was never among the matches has the evidence of `BEYOND` in each frame. No identity falls more than `DEEPEST`
-behind the leader, so that another card's frames are believed within a second however long the first one lay there.
 """
 
 from __future__ import annotations
 
 import math
 
+from cardrec.decide import TAIL, Calibration
 from cardrec.types import Card, Match
 
-__all__ = ["Evidence"]
+__all__ = ["Evidence", "declared_from"]
 
 SHARPNESS = 57.0
 """Log-probability for each unit of cosine: the weight of the margin in the bundled model's calibration."""
 
-STANDING = 0.25
-"""Weight of a frame that shows a card as the frame before did, (1 - r) / (1 + r) for a correlation of r = 0.6."""
+LARGEST = 0.99
+"""No frame is surer: a hundredth of all photos shows something that no calibration has seen."""
 
-LARGEST = 0.98
-"""No frame is surer: of the strangers' photos 2 % are taken for a card (false accepts of the model's evaluation)."""
+HORIZON = 15
+"""Frames that are averaged: a second of most devices."""
 
-MOST_AGAINST = 5.0
-"""The most that a frame speaks for the unknown: cards of the catalog go unrecognised in 13 to 25 % of the photos of
-bad light, strangers in 98 %, which is a likelihood ratio of 4 to 7."""
 
-BEYOND = 0.005
-"""Probability of a card that is not among a frame's matches, at most that of the last match."""
+STRANGERS = 0.01
+"""Share of the strangers that are named where nothing else is asked for, as in `cardrec.calibrate`."""
 
-DEEPEST = 7.0
-"""Log-probability behind the leader, at most: 1,000 to 1."""
+EVEN = 0.5
+"""Probability from which an identity is declared, at least: it must be likelier than not."""
+
+
+def declared_from(calibration: Calibration, strangers: float | None) -> float:
+    """Probability from which an identity is declared, so that only such a share of the strangers gets one.
+
+    That of one frame may be higher: it also has to keep printings apart that look the same, for which a track has
+    `trail.LEAD`.
+    """
+    if calibration.tail_scale <= 0:
+        return calibration.min_confidence
+    log_odds = calibration.tail_from + calibration.tail_scale * math.log(TAIL / (strangers or STRANGERS))
+    return max(EVEN, 1 / (1 + math.exp(-log_odds)))
 
 
 class Evidence:
-    """Log-probabilities of one card's identities, up to a constant."""
+    """Odds of one card's identities."""
 
     def __init__(self) -> None:
-        self._logs: dict[str, float] = {}
+        self._roots: dict[str, float] = {}  # sums over frames of the odds' square roots
         self._matches: dict[str, Match] = {}
-        self._unknown = 0.0
-        self._rest = 0.0  # of any card that was never among the matches
+        self._frames = 0.0
 
-    def add(self, card: Card, weight: float) -> None:
-        """Takes a frame's reading in.
-
-        Args:
-            card: what was read; a card without matches speaks for the unknown.
-            weight: how much of it is new, 0..1.
-        """
-        shares, unknown, beyond = _shares(card)
-        for card_id in shares:
-            self._logs.setdefault(card_id, self._rest)
+    def add(self, card: Card) -> None:
+        """Takes a frame's reading in; a card without matches speaks for the unknown."""
+        self._forget(HORIZON - 1)
+        self._frames += 1
+        for card_id, probability in _probabilities(card).items():
+            odds = probability / (1 - probability)
+            self._roots[card_id] = self._roots.get(card_id, 0.0) + math.sqrt(odds)
         self._matches |= {match.card_id: match for match in (*card.group, *card.matches)}
-        for card_id in self._logs:
-            self._logs[card_id] += weight * math.log(shares.get(card_id, beyond))
-        self._unknown += weight * math.log(unknown)
-        self._rest += weight * math.log(beyond)
-        self._level()
 
-    def _level(self) -> None:
-        """Puts the leader at 0; what has fallen as far as all the others is forgotten."""
-        top = max(self._unknown, self._rest, *self._logs.values(), -math.inf)
-        self._unknown = max(self._unknown - top, -DEEPEST)
-        self._rest = max(self._rest - top, -DEEPEST)
-        levelled = {card_id: max(log - top, -DEEPEST) for card_id, log in self._logs.items()}
-        self._logs = {card_id: log for card_id, log in levelled.items() if log > self._rest}
-        self._matches = {card_id: match for card_id, match in self._matches.items() if card_id in self._logs}
+    def _forget(self, frames: float) -> None:
+        """Keeps what is worth so many frames; who has nothing to show for them any more is no candidate."""
+        share = min(1.0, frames / max(self._frames, 1.0))
+        self._frames *= share
+        self._roots = {card_id: root * share for card_id, root in self._roots.items() if root * share > _LEAST}
+        self._matches = {card_id: match for card_id, match in self._matches.items() if card_id in self._roots}
 
     def merge(self, other: Evidence) -> None:
         """Takes in what other frames of the same card said."""
-        for card_id in other._logs:
-            self._logs.setdefault(card_id, self._rest)
-        for card_id in self._logs:
-            self._logs[card_id] += other._logs.get(card_id, other._rest)
-        self._matches |= other._matches
-        self._unknown += other._unknown
-        self._rest += other._rest
-        self._level()
+        for card_id, root in other._roots.items():
+            self._roots[card_id] = self._roots.get(card_id, 0.0) + root
+        self._matches = other._matches | self._matches
+        self._frames += other._frames
+        self._forget(HORIZON)
+
+    def odds(self, card_id: str) -> float:
+        """Of one identity against all that is not in the catalog."""
+        return float((self._roots.get(card_id, 0.0) / max(self._frames, 1.0)) ** 2)
 
     def best(self) -> tuple[Match | None, float]:
         """The likeliest card as it was matched last (None: no card of the catalog) and its probability."""
-        card_id = max(self._matches, key=self._logs.__getitem__, default=None)
-        if card_id is None or self._logs[card_id] <= self._unknown:
+        card_id = max(self._matches, key=self.odds, default=None)
+        if card_id is None or self.odds(card_id) <= 1:
             return None, self.probability(None)
         return self._matches[card_id], self.probability(card_id)
 
+    def lead(self) -> float:
+        """By what factor the likeliest card is likelier than the next one."""
+        first, second = [*sorted(map(self.odds, self._roots), reverse=True), 0.0, 0.0][:2]
+        return first / second if second > 0 else math.inf
+
     def probability(self, card_id: str | None) -> float:
         """Of one identity among all that were candidates; None: no card of the catalog."""
-        total = math.exp(self._unknown) + sum(map(math.exp, self._logs.values()))
-        log = self._unknown if card_id is None else self._logs.get(card_id, self._rest)
-        return min(1.0, math.exp(log) / total)
+        total = 1 + sum(map(self.odds, self._roots))
+        return (1.0 if card_id is None else self.odds(card_id)) / total
 
 
-def _shares(card: Card) -> tuple[dict[str, float], float, float]:
-    """A frame's probability of each match, of the unknown, and of any other card; they need not add up to 1."""
+_LEAST = 1e-3
+
+
+def _probabilities(card: Card) -> dict[str, float]:
+    """Of a frame's matches and their twins, each against everything else."""
     if not card.matches:
-        return {}, 1.0, BEYOND
-    first = min(card.confidence, LARGEST)
-    ratios = _ratios(card, first)
-    unknown = max(1.0 - first * sum(ratios.values()), 1.0 - LARGEST)
-    first = max(first, unknown / MOST_AGAINST)
-    shares = {card_id: max(first * ratio, BEYOND) for card_id, ratio in ratios.items()}
-    return shares, unknown, BEYOND
-
-
-def _ratios(card: Card, first: float) -> dict[str, float]:
-    """How likely each of the matches and their twins is beside the first match, whose probability is ``first``."""
-    best_score = card.matches[0].score
-    ratios = {match.card_id: math.exp(SHARPNESS * min(0.0, match.score - best_score)) for match in card.matches}
+        return {}
+    first, best_score = min(card.confidence, LARGEST), card.matches[0].score
+    found = {
+        match.card_id: first * math.exp(SHARPNESS * min(0.0, match.score - best_score)) for match in card.matches
+    }
     for match in card.matches:
         for twin in match.twins:
-            ratios[twin] = max(ratios.get(twin, 0.0), ratios[match.card_id])
+            found[twin] = max(found.get(twin, 0.0), found[match.card_id])
     if card.match is not None and card.match.twins:  # a second look told it from them
-        left = (1.0 - first) / (first * (len(card.match.twins) - 1))
-        ratios |= {twin: left for twin in card.match.twins if twin != card.match.card_id}
-    return ratios
+        left = (1.0 - first) / (len(card.match.twins) - 1)
+        found |= {twin: left for twin in card.match.twins if twin != card.match.card_id}
+    return found

@@ -19,6 +19,7 @@ from cardrec.detect import Detector, OutlineDetector
 from cardrec.embed import Embedder, open_encoder
 from cardrec.encode import Encoder, chunks
 from cardrec.errors import CardrecError, InputError
+from cardrec.evidence import declared_from
 from cardrec.flight import IN_FLIGHT, Drop, Identify, InFlight, Lease, Submissions
 from cardrec.image import Frame, check_color, load
 from cardrec.model import Model
@@ -102,6 +103,7 @@ class Recognizer:
                 look = look.for_false_accepts(max_false_accept)
             looks = SecondLook(look) if second_look else None
             self._reader = Reader(self._encoder, self._catalog, calibration, looks)
+            self._declared_from = declared_from(calibration, max_false_accept)
             self._detector: Detector = OutlineDetector() if detector is None else detector
         except BaseException:
             self.close()
@@ -275,7 +277,19 @@ class Recognizer:
         def open_stream(timed: Iterable[ImageLike | Lease]) -> Stream:
             return self.stream(timed, in_flight=in_flight, drop=drop, top_k=top_k, max_cards=max_cards, where=where)
 
-        return Tracking(open_stream, frames, Tracker(patience_s=patience_s), frames_per_second=frames_per_second)
+        tracker = self.tracker(patience_s=patience_s)
+        return Tracking(open_stream, frames, tracker, frames_per_second=frames_per_second)
+
+    def tracker(self, *, patience_s: float = PATIENCE_S) -> Tracker:
+        """A tracker for this recognizer's results, of which as few name a stranger as were asked for.
+
+        Args:
+            patience_s: as `track`.
+
+        Raises:
+            InputError: it is no positive number.
+        """
+        return Tracker(patience_s=patience_s, min_confidence=self._declared_from)
 
     def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
         """Embeds pictures that show one whole card each: (n, dimension) float32 unit vectors; see `Embedder.encode`."""

@@ -33,6 +33,9 @@ EventKind: TypeAlias = Literal["appeared", "identified", "changed", "left"]
 PATIENCE_S = 2.0
 """Seconds that a card may be unseen: a hand that puts the next card down covers the last for about one."""
 
+MIN_CONFIDENCE = 0.9
+"""Probability from which an identity is declared where nothing is known of the catalog's strangers."""
+
 CONFIRMED = 3
 """Frames from which a track counts: outlines of hands and shadows seldom last for more than two."""
 
@@ -117,14 +120,18 @@ class Tracker:
 
     Args:
         patience_s: seconds that a card may be unseen before it has left. A card that comes back later is a new one.
+        min_confidence: probability from which an identity is declared; `Recognizer.tracker` gives that of its catalog.
 
     Raises:
-        InputError: ``patience_s`` is no positive number.
+        InputError: ``patience_s`` is no positive number; ``min_confidence`` is no probability.
     """
 
-    def __init__(self, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, *, patience_s: float = PATIENCE_S, min_confidence: float = MIN_CONFIDENCE) -> None:
         if not (isinstance(patience_s, (int, float)) and 0 < patience_s < math.inf):
             raise InputError(f"patience_s={patience_s!r}; expected seconds above 0, such as {PATIENCE_S:.0f}")
+        if not (isinstance(min_confidence, (int, float)) and 0 <= min_confidence <= 1):
+            raise InputError(f"min_confidence={min_confidence!r}; expected a probability, such as {MIN_CONFIDENCE}")
+        self._min_confidence = float(min_confidence)
         self._patience_s = float(patience_s)
         self._trails: list[Trail] = []
         self._count = 0
@@ -187,7 +194,11 @@ class Tracker:
         for row, trail in enumerate(self._trails):
             if row not in seen_rows:
                 trail.miss(self._time_s)
-        new = [Trail(card, self._time_s) for column, card in enumerate(cards) if column not in seen_columns]
+        new = [
+            Trail(card, self._time_s, self._min_confidence)
+            for column, card in enumerate(cards)
+            if column not in seen_columns
+        ]
         seen = [self._trails[row] for row in sorted(seen_rows)] + new
         self._trails += new
         self._wait_for(seen)

@@ -8,17 +8,18 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.associate import Place, likeness, nearness, novelty
-from cardrec.evidence import STANDING, Evidence
+from cardrec.associate import Place, likeness, nearness
+from cardrec.evidence import Evidence
 from cardrec.types import Card, Match, Status
 
 __all__ = ["Trail"]
 
-DECLARED = 0.98
-"""Probability from which an identity is declared."""
+LEAD = 12.0
+"""Factor by which an identity must be likelier than any other to be declared. Two copies of one picture under different
+ids, whose cosines differ by thousandths, reach 10 where the confidence takes no notice of the lead."""
 
-CHANGED = 0.995
-"""Probability from which another one is declared instead: 200 to 1 against the first."""
+UNKNOWN = 0.9
+"""Probability from which a card is said not to be in the catalog."""
 
 SAME = 0.9
 """Cosine from which two frames surely show one card; two cards of one clip had 0.82 at most, 0.69 in 95 %."""
@@ -62,7 +63,8 @@ class Trail:
         match: the declared identity.
     """
 
-    def __init__(self, card: Card, time_s: float) -> None:
+    def __init__(self, card: Card, time_s: float, min_confidence: float) -> None:
+        self._min_confidence = min_confidence
         self.id = 0
         self.best = card
         self._place = Place.of(card.corners_px)
@@ -77,7 +79,7 @@ class Trail:
         self._looks = card.embedding  # their sum: what it looks like in most frames, not in a blurred or covered one
         self._velocity = (0.0, 0.0)  # of the centre, pixels in a second
         self._evidence = Evidence()
-        self._evidence.add(card, 1.0)
+        self._evidence.add(card)
 
     @property
     def corners_px(self) -> NDArray[np.float32]:
@@ -94,7 +96,7 @@ class Trail:
         """What is known of it: an identity, that it is in no catalog as surely as that, or neither yet."""
         if self.match is not None:
             return "match"
-        return "unknown" if self._evidence.probability(None) >= DECLARED else "ambiguous"
+        return "unknown" if self._evidence.probability(None) >= UNKNOWN else "ambiguous"
 
     def miss(self, now_s: float) -> None:
         """Notes a frame in which it was not seen."""
@@ -131,7 +133,7 @@ class Trail:
 
     def take(self, card: Card, place: Place, now_s: float) -> None:
         """Takes the card's next frame in."""
-        self._evidence.add(card, novelty(self.corners_px, card.corners_px, STANDING))
+        self._evidence.add(card)
         if now_s > self.last_s:
             share = STEADY / (now_s - self.last_s)
             vx, vy = self._velocity
@@ -154,7 +156,7 @@ class Trail:
         match, probability = self._evidence.best()
         if match is None or (self.match is not None and match.card_id == self.match.card_id):
             return False
-        if probability < (DECLARED if self.match is None else CHANGED):
+        if probability < self._min_confidence or self._evidence.lead() < LEAD:
             return False
         self.match = match
         return True

@@ -9,7 +9,7 @@ import pytest
 from pictures import card_picture
 from sightings import frame, sighting
 
-from cardrec import Embedder
+from cardrec import Embedder, Tracker
 from training.data import CardImage
 from training.evaluate_decisions import opened
 from training.evaluate_ten_frames import FRAMES, Judged, hold, identities, judge, moments, table
@@ -54,11 +54,13 @@ def test_a_moment_moves_what_is_seen_and_nothing_else() -> None:
 def test_the_last_word_counts() -> None:
     wrong = [frame(n, [sighting("a", 300, taken_for="b", others=("a", "b"), confidence=0.97)]) for n in range(4)]
     right = [frame(n, [sighting("a", 300, others=("b",))]) for n in range(4, 30)]
-    assert identities(wrong) == {"b": 3}
-    named = identities(wrong + right)
+    assert identities(wrong, Tracker()) == {"b": 3}
+    named = identities(wrong + right, Tracker())
     assert set(named) == {"a"}
     assert named["a"] > 4
-    assert identities([frame(n, [sighting("s", 300, confidence=0.02, gap=0.004)]) for n in range(FRAMES)]) == {}
+    assert (
+        identities([frame(n, [sighting("s", 300, confidence=0.02, gap=0.004)]) for n in range(FRAMES)], Tracker()) == {}
+    )
 
 
 def test_the_table() -> None:

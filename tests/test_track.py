@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sightings import RATE, follow, frame, sighting, told
 
-from cardrec.associate import Place, nearness, novelty, pair
+from cardrec.associate import Place, nearness, pair
+from cardrec.decide import Calibration
 from cardrec.errors import InputError
-from cardrec.evidence import STANDING, Evidence
+from cardrec.evidence import HORIZON, Evidence, declared_from
 from cardrec.track import CONFIRMED, PATIENCE_S, Tracker
+from cardrec.trail import LEAD
 from cardrec.types import Card
 
 LONG = round(PATIENCE_S * RATE) + 2
@@ -305,34 +309,78 @@ def test_eighteen_cards_in_any_order() -> None:
     assert len(left) == 18
 
 
-def test_evidence_adds_up_slowly_where_nothing_is_new() -> None:
-    once, repeated, moved = Evidence(), Evidence(), Evidence()
-    card = sighting("a", 300, confidence=0.7)
-    for evidence in (once, repeated, moved):
-        evidence.add(card, 1.0)
-    repeated.add(card, STANDING)
-    moved.add(card, 1.0)
-    assert once.probability("a") < repeated.probability("a") < moved.probability("a") < 1
-    assert once.probability("a") + once.probability(None) <= 1 + 1e-9
+def gathered(cards: Iterable[Card]) -> Evidence:
+    evidence = Evidence()
+    for each in cards:
+        evidence.add(each)
+    return evidence
+
+
+@pytest.mark.parametrize("confidence", [0.05, 0.3, 0.7, 0.9])
+def test_evidence_does_not_grow_where_nothing_is_new(confidence: float) -> None:
+    """What one frame says a hundred say: a threshold of one frame is one of a card."""
+    cards = [sighting("a", 300, confidence=confidence)] * 100
+    once, often = gathered(cards[:1]), gathered(cards)
+    assert often.odds("a") == pytest.approx(once.odds("a")) == pytest.approx(confidence / (1 - confidence))
+    assert once.probability("a") + once.probability(None) == pytest.approx(1, abs=0.01)
+    assert (often.best()[0] is None) == (confidence < 0.5)
+
+
+def test_some_good_frames_suffice_and_one_does_not() -> None:
+    good, bad = sighting("a", 300), sighting("a", 300, confidence=0.02)
+    assert gathered([good, *[bad] * 14]).probability("a") < 0.5
+    assert gathered([*[good] * 5, *[bad] * 10]).probability("a") > 0.9
 
 
 def test_evidence_of_parts_is_that_of_the_whole() -> None:
     cards = [sighting("a", 300, confidence=0.6), sighting("a", 300, taken_for="b", others=("a",), confidence=0.5)]
-    whole, first, second = Evidence(), Evidence(), Evidence()
-    for card, part in zip(cards, (first, second), strict=True):
-        whole.add(card, 1.0)
-        part.add(card, 1.0)
+    whole, first, second = gathered(cards), gathered(cards[:1]), gathered(cards[1:])
     first.merge(second)
     for name in ("a", "b", "o1", None):
         assert first.probability(name) == pytest.approx(whole.probability(name))
+    assert first.lead() == pytest.approx(whole.lead())
 
 
-def test_novelty_grows_with_the_way_moved() -> None:
-    here = sighting("a", 300).corners_px
-    assert novelty(here, here, STANDING) == STANDING
-    assert STANDING < novelty(here, here + np.float32(10), STANDING) < 1
-    assert novelty(here, here + np.float32(100), STANDING) == 1
-    assert novelty(here, np.roll(here, 2, axis=0), STANDING) == STANDING, "whichever corner comes first"
+def test_evidence_forgets() -> None:
+    many = gathered([sighting("a", 300)] * 1000)
+    for _ in range(3 * HORIZON):
+        many.add(sighting("b", 300))
+    assert many.odds("b") > 100 * many.odds("a")
+    fresh = gathered([sighting("b", 300)] * 1000)
+    fresh.merge(many)
+    assert fresh.probability("b") > 0.98
+    for _ in range(20 * HORIZON):
+        fresh.add(sighting("c", 300))
+    assert fresh.odds("b") == 0, "and what it was is no candidate any more"
+
+
+def test_printings_that_differ_little_lead_little() -> None:
+    """However sure a frame is that it is one of two, and however often it says so."""
+    alike = gathered([sighting("a", 300, others=("b",), gap=0.0015)] * 30)
+    assert 1 < alike.lead() < LEAD
+    assert gathered([sighting("a", 300, others=("b",), gap=0.05)] * 3).lead() > LEAD
+    assert Evidence().lead() == gathered([sighting("a", 300, others=())]).lead() == math.inf
+
+
+def test_an_identity_is_declared_from_the_confidence_that_was_asked_for() -> None:
+    frames = [[sighting("a", 300, confidence=0.7)]] * 30
+    assert [kind for kind, *_ in told(follow(frames, Tracker(min_confidence=0.72)))] == ["appeared", "left"]
+    assert [kind for kind, *_ in told(follow(frames, Tracker(min_confidence=0.68)))][1] == "identified"
+
+
+@pytest.mark.parametrize("min_confidence", [-0.1, 1.1, math.nan, "1"])
+def test_min_confidence_must_be_a_probability(min_confidence: float) -> None:
+    with pytest.raises(InputError, match="min_confidence"):
+        Tracker(min_confidence=min_confidence)
+
+
+def test_how_few_strangers_are_named_is_asked_of_the_catalog() -> None:
+    measured = Calibration(0.8, 0.5, 0.1, -10.0, 10.0, 20.0, tail_from=-2.0, tail_scale=1.0)
+    asked = {share: declared_from(measured, share) for share in (0.001, 0.01, 0.02, None)}
+    assert asked[0.001] == pytest.approx(1 / (1 + math.exp(2 - math.log(100))))
+    assert asked[None] == asked[0.01] == pytest.approx(1 / (1 + math.exp(2 - math.log(10))))
+    assert asked[0.02] == 0.5, "an identity is likelier than not"
+    assert declared_from(replace(measured, tail_scale=0.0), 0.01) == 0.8, "nothing is known of its strangers"
 
 
 def test_nearness_knows_place_and_size() -> None:

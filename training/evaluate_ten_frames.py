@@ -106,9 +106,9 @@ def read(recognizer: Recognizer, cards: Sequence[CardImage], seed: int, mapper: 
             yield list(results)
 
 
-def identities(results: Sequence[Result]) -> dict[str, int]:
+def identities(results: Sequence[Result], tracker: Tracker) -> dict[str, int]:
     """The card_ids of the tracks after the last frame, and in which frame, counted from 1, each was declared."""
-    tracker, declared = Tracker(), dict[int, int]()
+    declared: dict[int, int] = {}
     for result in results:
         for event in tracker.update(result, result.index * SECONDS / FRAMES):
             if event.kind in {"identified", "changed"}:
@@ -120,8 +120,8 @@ def judge(
     recognizer: Recognizer, known: Sequence[CardImage], strangers: Sequence[CardImage], seed: int, mapper: Mapper
 ) -> Judged:
     """Holds a camera before all of them."""
-    inside = [identities(results) for results in read(recognizer, known, seed, mapper)]
-    outside = [identities(results) for results in read(recognizer, strangers, seed, mapper)]
+    inside = [identities(results, recognizer.tracker()) for results in read(recognizer, known, seed, mapper)]
+    outside = [identities(results, recognizer.tracker()) for results in read(recognizer, strangers, seed, mapper)]
     right = [set(names) == {card.card_id} for card, names in zip(known, inside, strict=True)]
     return Judged(
         source=known[0].card_id.split("/")[0],

@@ -127,15 +127,20 @@ def evaluate(
     for number, (clip, names) in enumerate(clips):
         frames = list(observe(clip, recognizer))
         read = [frames, *(slowed(frames, each, np.random.default_rng([seed, number])) for each in devices)]
-        found = [_count(outcome, clip, names, seen) for outcome, seen in zip(outcomes, read, strict=True)]
+        found = [
+            _count(outcome, clip, names, seen, recognizer.tracker())
+            for outcome, seen in zip(outcomes, read, strict=True)
+        ]
         bad = [score.name for score in found[0] if not score.right or score.switches or score.twice]
         told(f"clip {number + 1}: {clip.kind}, {len(names)} cards" + (f", not as it should: {bad}" if bad else ""))
     return outcomes
 
 
-def _count(outcome: Outcome, clip: Clip, names: Sequence[str | None], frames: Sequence[Seen]) -> list[CardScore]:
+def _count(
+    outcome: Outcome, clip: Clip, names: Sequence[str | None], frames: Sequence[Seen], tracker: Tracker
+) -> list[CardScore]:
     """Adds a clip's cards, and returns them."""
-    found, ghosts = score_clip(clip.kind, names, frames, Tracker())
+    found, ghosts = score_clip(clip.kind, names, frames, tracker)
     outcome.scores += found
     outcome.nobody += ghosts
     outcome.clips += 1
