@@ -2,11 +2,11 @@
 
 A frame gives each of its matches odds against everything else. The best match has those of the calibrated confidence;
 the others are less likely than it by exp(-SHARPNESS * gap), gap being how far their cosines lie behind. Odds of
-independent frames would be multiplied. Frames of one card are far from that: of ten that a wandering camera takes in a
-second, log-odds have a correlation of 0.9, of known cards as of strangers (`python -m training.evaluate_ten_frames`),
-so that a hundred of them know little that one does not. Products would make any stranger that looks a little like a
-card of the catalog into that card, if only it lies there for long enough. So the odds are averaged, and what a
-threshold says of one frame, such as how many strangers pass it, holds for a card.
+independent frames would be multiplied. Frames of one card are far from that: the log-odds of ten that a wandering
+camera takes in a second have a correlation of 0.9 (`python -m training.evaluate_ten_frames --tuning`), so that a
+hundred of them know little that one does not. Products would make any stranger that looks a little like a card of the
+catalog into that card, if only it lies there for long enough. So the odds are averaged, and what a threshold says of
+one frame, such as how many strangers pass it, holds for a card.
 
 The mean is that of the odds' roots, squared: of a known card in bad light a few frames are good and the others say
 nothing, which a mean of logarithms would take for a doubt; of any card a single frame may be misread, which a mean of
@@ -35,6 +35,8 @@ LARGEST = 0.99
 
 HORIZON = 15
 """Frames that are averaged: a second of most devices."""
+
+_LEAST = 0.02  # sum of roots, from which a card is a candidate: over all the horizon that is odds of one to a million
 
 
 STRANGERS = 0.01
@@ -108,9 +110,6 @@ class Evidence:
         """Of one identity among all that were candidates; None: no card of the catalog."""
         total = 1 + sum(map(self.odds, self._roots))
         return (1.0 if card_id is None else self.odds(card_id)) / total
-
-
-_LEAST = 1e-3
 
 
 def _probabilities(card: Card) -> dict[str, float]:

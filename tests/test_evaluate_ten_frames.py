@@ -9,10 +9,11 @@ import pytest
 from pictures import card_picture
 from sightings import frame, sighting
 
-from cardrec import Embedder, Tracker
+from cardrec import Embedder, Result, Tracker
 from training.data import CardImage
-from training.evaluate_decisions import opened
-from training.evaluate_ten_frames import FRAMES, Judged, hold, identities, judge, moments, table
+from training.evaluate_decisions import divided, opened
+from training.evaluate_ten_frames import FRAMES, Judged, correlation, hold, identities, judge, moments, others, table
+from training.references import Source
 from training.simulate import simulate_frame
 
 
@@ -64,8 +65,27 @@ def test_the_last_word_counts() -> None:
 
 
 def test_the_table() -> None:
-    text = table([Judged("cards", 1000, 50, 40, 49, 1, 2, [3] * 49)])
-    assert "| cards | 1,000 | 98.0 % (89.5-99.6) of 50 | 1 | 3 / 3 | 5.0 % (1.4-16.5) of 40 |" in text
+    text = table([Judged("cards", 1000, 50, 40, 49, 1, 2, [3] * 49, 0.875)])
+    assert "| cards | 1,000 | 98.0 % (89.5-99.6) of 50 | 1 | 3 / 3 | 5.0 % (1.4-16.5) of 40 | 0.88 |" in text
+
+
+def test_the_correlation_of_frames() -> None:
+    def read(confidences: list[float]) -> list[Result]:
+        return [frame(n, [sighting("a", 300, confidence=each)]) for n, each in enumerate(confidences)]
+
+    assert correlation([read([0.2] * 5), read([0.9] * 5), [frame(0, [])]]) == pytest.approx(1)
+    assert correlation([read([0.2, 0.9] * 5), read([0.9, 0.2] * 5)]) == pytest.approx(0)
+    assert 0.1 < correlation([read([0.2, 0.5] * 5), read([0.5, 0.8] * 5)]) < 0.9
+
+
+def test_constants_are_chosen_with_other_cards() -> None:
+    cards = [card(number % 6) for number in range(6)]
+    cards = [CardImage(f"cards/{n}", f"cards/{n}", cards[n % 6].pixels) for n in range(40)]
+    source = Source("cards", cards, cards[:30], "cards")
+    _, known, strangers = divided(source, 20, 5)
+    asked = divided(others(source, 20, 5), 20, 5)
+    assert len(asked[1]) == len(asked[2]) == 5
+    assert {one.card_id for one in known + strangers}.isdisjoint(one.card_id for one in asked[1] + asked[2])
 
 
 def test_a_small_run() -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,17 +27,19 @@ from training.evaluate import processes
 from training.evaluate_decisions import CONFIG, divided, opened
 from training.evaluate_frames import without_twins
 from training.queries import generator
-from training.references import Mapper, examined
+from training.references import Mapper, Source, examined
 from training.retrieval import wilson
 from training.settings import read_settings
 from training.simulate import Level, Moment, simulate_frame
 
-__all__ = ["FRAMES", "Judged", "hold", "identities", "judge", "moments", "read", "table"]
+__all__ = ["FRAMES", "Judged", "correlation", "hold", "identities", "judge", "moments", "others", "read", "table"]
 
 FRAMES = 10
 SECONDS = 1.0
 LEVEL: Level = "hard"
 SEED = 70
+COUNT = 100
+LEAST = 1e-6  # of a confidence, and how far it stays from 1: the last digits tell nothing of a card
 
 STEP_MM = (4.0, 4.0, 6.0)
 """What a hand wanders from frame to frame, standard deviations across and along the line of sight: in a second about a
@@ -59,6 +62,7 @@ class Judged:
         wrong: of the known, those that were identified as something else.
         named: of the strangers, those that were identified as something.
         frames: to the decision, of those that are right; counted from 1.
+        correlation: of the frames of one known card, see `correlation`.
     """
 
     source: str
@@ -69,6 +73,7 @@ class Judged:
     wrong: int
     named: int
     frames: list[int]
+    correlation: float
 
 
 def moments(rng: np.random.Generator) -> Iterator[Moment]:
@@ -120,7 +125,8 @@ def judge(
     recognizer: Recognizer, known: Sequence[CardImage], strangers: Sequence[CardImage], seed: int, mapper: Mapper
 ) -> Judged:
     """Holds a camera before all of them."""
-    inside = [identities(results, recognizer.tracker()) for results in read(recognizer, known, seed, mapper)]
+    seen = list(read(recognizer, known, seed, mapper))
+    inside = [identities(results, recognizer.tracker()) for results in seen]
     outside = [identities(results, recognizer.tracker()) for results in read(recognizer, strangers, seed, mapper)]
     right = [set(names) == {card.card_id} for card, names in zip(known, inside, strict=True)]
     return Judged(
@@ -132,19 +138,44 @@ def judge(
         wrong=sum(bool(set(names) - {card.card_id}) for card, names in zip(known, inside, strict=True)),
         named=sum(bool(names) for names in outside),
         frames=[max(names.values()) for names, good in zip(inside, right, strict=True) if good],
+        correlation=correlation(seen),
     )
+
+
+def correlation(results: Sequence[Sequence[Result]]) -> float:
+    """Of two frames of one card, in the log-odds of their confidence: the variance of the cards' means in the whole."""
+    odds = [[_log_odds(one.cards[0].confidence) for one in frames if one.cards] for frames in results]
+    odds = [each for each in odds if each]
+    between, within = np.var([np.mean(each) for each in odds]), np.mean([np.var(each) for each in odds])
+    return float(between / max(between + within, 1e-9))
+
+
+def _log_odds(confidence: float) -> float:
+    kept = min(max(confidence, LEAST), 1 - LEAST)
+    return math.log(kept / (1 - kept))
+
+
+def others(source: Source, size: int, count: int = COUNT) -> Source:
+    """The source without the cards that are reported on: to choose constants with."""
+    _, known, strangers = divided(source, size, count)
+    reported = {card.card_id for card in known + strangers}
+    return replace(source, queries=[card for card in source.queries if card.card_id not in reported])
 
 
 def table(judged: Sequence[Judged]) -> str:
     """All of it as Markdown."""
     lines = [
-        "| cards | catalog | known, identified | wrong | frames to decision, median / 95 % | strangers named |",
-        "|---|--:|--:|--:|--:|--:|",
+        (
+            "| cards | catalog | known, identified | wrong | frames to decision, median / 95 % | strangers named "
+            "| correlation of frames |"
+        ),
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for one in judged:
         median, late = np.percentile(one.frames or [0], [50, 95])
         right, named = _share(one.right, one.known), _share(one.named, one.strangers)
-        lines.append(f"| {one.source} | {one.cards:,} | {right} | {one.wrong} | {median:.0f} / {late:.0f} | {named} |")
+        cells = one.source, f"{one.cards:,}", right, one.wrong, f"{median:.0f} / {late:.0f}", named
+        lines.append(f"| {' | '.join(map(str, cells))} | {one.correlation:.2f} |")
     return "\n".join(lines)
 
 
@@ -158,10 +189,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
     parser.add_argument("--config", type=Path, default=CONFIG, help="the training's config, for what it held out")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--count", type=int, default=100, help="known cards, and strangers, each")
+    parser.add_argument("--count", type=int, default=COUNT, help="known cards, and strangers, each")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000], help="cards in the catalogs, at most")
     parser.add_argument("--pictures", action="store_true", help="keep the cards' pictures, for the second look")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the photos; constants are chosen with another")
+    parser.add_argument("--tuning", action="store_true", help="other cards, which the constants were chosen with")
     parser.add_argument("--processes", type=int, default=0, help="that take photos; 0: this one")
     options = parser.parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -169,10 +200,11 @@ def main(given: Sequence[str] | None = None) -> None:
     with processes(options.processes) as mapper, Embedder() as embedder:
         for source in examined(read_settings(options.config), options.data):
             for size in options.sizes if not source.other_language else []:
-                catalog, known, strangers = divided(source, size, options.count)
+                asked = others(source, size) if options.tuning else source
+                catalog, known, strangers = divided(asked, size, options.count)
                 strangers = without_twins(strangers, catalog)
                 with opened(catalog, embedder, pictures=options.pictures) as recognizer:
-                    judged.append(judge(recognizer, known, strangers, options.seed, mapper))
+                    judged.append(judge(recognizer, known, strangers, SEED + options.tuning, mapper))
                     print(table(judged[-1:]).splitlines()[-1], flush=True)
     (options.out / "ten-frames.json").write_text(json.dumps([asdict(one) for one in judged], indent=1) + "\n")
     (options.out / "ten-frames.md").write_text(table(judged) + "\n")
