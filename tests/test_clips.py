@@ -138,6 +138,15 @@ def test_scoring_of_what_is_wrong() -> None:
     assert found.switches_of_fifty == pytest.approx(50 / 3)
 
 
+def test_copies_that_changed_places_unseen_are_two_cards() -> None:
+    """Nobody can tell which is which: their tracks are switched, but neither copy is counted twice, nor missed."""
+    left, right = sighting("a", 300), sighting("a", 420)
+    frames = [seen(n, [left, right], [left, right]) for n in range(10)]
+    frames += [seen(n, [left, right], [right, left]) for n in range(10, 30)]
+    scores, _ = score_clip("x", ["a", "a"], frames, Tracker())
+    assert [(score.right, score.twice, score.missed, score.switches) for score in scores] == [(True, 0, False, 1)] * 2
+
+
 def test_cards_that_never_were_to_be_seen_do_not_count() -> None:
     truth = [sighting("a", 300), sighting("b", 500)]
     scores, _ = score_clip("x", ["a", "b"], [seen(n, truth[:1], truth, [True, False]) for n in range(5)], Tracker())

@@ -359,6 +359,8 @@ def test_printings_that_differ_little_lead_little() -> None:
     alike = gathered([sighting("a", 300, others=("b",), gap=0.0015)] * 30)
     assert 1 < alike.lead() < LEAD
     assert gathered([sighting("a", 300, others=("b",), gap=0.05)] * 3).lead() > LEAD
+    frames = [[sighting("a", 300, others=("b",), gap=0.0015)]] * 30
+    assert [kind for kind, *_ in told(follow(frames))] == ["appeared", "left"], "neither is declared"
     assert Evidence().lead() == gathered([sighting("a", 300, others=())]).lead() == math.inf
 
 
