@@ -142,7 +142,8 @@ def test_copies_that_changed_places_unseen_are_two_cards() -> None:
     """Nobody can tell which is which: their tracks are switched, but neither copy is counted twice, nor missed."""
     left, right = sighting("a", 300), sighting("a", 420)
     frames = [seen(n, [left, right], [left, right]) for n in range(10)]
-    frames += [seen(n, [left, right], [right, left]) for n in range(10, 30)]
+    frames += [seen(n, [left, right], [right, left]) for n in range(10, 15)]
+    frames += [seen(n, [left], [right, left], [False, True]) for n in range(15, 30)]
     scores, _ = score_clip("x", ["a", "a"], frames, Tracker())
     assert [(score.right, score.twice, score.missed, score.switches) for score in scores] == [(True, 0, False, 1)] * 2
 
