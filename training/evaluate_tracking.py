@@ -248,18 +248,21 @@ def measure(cards: Cards, options: argparse.Namespace) -> dict[str, tuple[Outcom
     seed = TUNING_SEED if options.tuning else SEED
     twins = options.harder // len(HARDER) if cards.twins else 0
     harder = [kind for kind in HARDER if kind != TWINS]
+    both = cards.catalog + cards.printings
     series = {
-        "clips": (film(cards, list(SCRIPTS), options.clips, seed=seed), cards.catalog),
-        "harder clips": (film(cards, harder, options.harder - twins, seed=seed + 10), cards.catalog),
-        "printings of one artwork": (film_twins(cards, twins, seed=seed + 20), cards.catalog + cards.printings),
+        "clips": (options.clips, film(cards, list(SCRIPTS), options.clips, seed=seed), cards.catalog),
+        "harder clips": (options.harder, film(cards, harder, options.harder - twins, seed=seed + 10), cards.catalog),
+        "printings of one artwork": (twins, film_twins(cards, twins, seed=seed + 20), both),
     }
     outcomes: dict[str, tuple[Outcome, int]] = {}
-    for name, (clips, references) in series.items():
+    for name, (count, clips, references) in series.items():
+        if not count:
+            continue
         with open_recognizer(references, options.out, model=options.model, threads=options.threads) as recognizer:
             found = evaluate(clips, recognizer, options.devices, seed=seed)
         names = [name, *(f"{name}, {device:g} frames/s" for device in options.devices)]
         outcomes |= {each: (outcome, len(references)) for each, outcome in zip(names, found, strict=True)}
-    return {name: outcome for name, outcome in outcomes.items() if outcome[0].clips}
+    return outcomes
 
 
 if __name__ == "__main__":
