@@ -114,15 +114,15 @@ def decide(scores: Sequence[float], calibration: Calibration, doubt: float = 0.0
     return ("ambiguous" if best >= calibration.min_score else "unknown"), confidence
 
 
-def threshold(share: float, tail_from: float, tail_scale: float) -> float:
-    """The confidence that so many of the strangers exceed, but at least `LEAST_CONFIDENCE`; see `Calibration`.
+def threshold(share: float, tail_from: float, tail_scale: float, least: float = LEAST_CONFIDENCE) -> float:
+    """The confidence that so many of the strangers exceed, or the least one that is allowed; see `Calibration`.
 
     Raises:
         InputError: the share is not above 0 and at most `TAIL`.
     """
     if not 0 < share <= TAIL:
         raise InputError(f"max_false_accept={share!r}; expected a share above 0 and at most {TAIL}")
-    return max(logistic(tail_from + tail_scale * math.log(TAIL / share)), LEAST_CONFIDENCE)
+    return max(logistic(tail_from + tail_scale * math.log(TAIL / share)), least)
 
 
 def logistic(x: float) -> float:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 
-from cardrec.decide import TAIL, Calibration
+from cardrec.decide import Calibration, threshold
 from cardrec.types import Card, Match
 
 __all__ = ["Evidence", "declared_from"]
@@ -54,8 +54,7 @@ def declared_from(calibration: Calibration, strangers: float | None) -> float:
     """
     if calibration.tail_scale <= 0:
         return calibration.min_confidence
-    log_odds = calibration.tail_from + calibration.tail_scale * math.log(TAIL / (strangers or STRANGERS))
-    return max(EVEN, 1 / (1 + math.exp(-log_odds)))
+    return threshold(strangers or STRANGERS, calibration.tail_from, calibration.tail_scale, least=EVEN)
 
 
 class Evidence:
@@ -70,8 +69,7 @@ class Evidence:
         """Takes a frame's reading in; a card without matches speaks for the unknown."""
         self._forget(HORIZON - 1)
         self._frames += 1
-        for card_id, probability in _probabilities(card).items():
-            odds = probability / (1 - probability)
+        for card_id, odds in _odds(card).items():
             self._roots[card_id] = self._roots.get(card_id, 0.0) + math.sqrt(odds)
         self._matches |= {match.card_id: match for match in (*card.group, *card.matches)}
 
@@ -112,18 +110,21 @@ class Evidence:
         return (1.0 if card_id is None else self.odds(card_id)) / total
 
 
-def _probabilities(card: Card) -> dict[str, float]:
-    """Of a frame's matches and their twins, each against everything else."""
-    if not card.matches:
-        return {}
-    first, best_score = min(card.confidence, LARGEST), card.matches[0].score
-    found = {
-        match.card_id: first * math.exp(SHARPNESS * min(0.0, match.score - best_score)) for match in card.matches
-    }
+def _odds(card: Card) -> dict[str, float]:
+    """Of a frame's matches, each against everything else; of twins, each its share of what the group has."""
+    found: dict[str, float] = {}
     for match in card.matches:
-        for twin in match.twins:
-            found[twin] = max(found.get(twin, 0.0), found[match.card_id])
+        group = match.twins or (match.card_id,)
+        behind = math.exp(SHARPNESS * min(0.0, match.score - card.matches[0].score))
+        odds = _against_the_rest(len(group) * card.confidence * behind) / len(group)
+        found |= {each: max(found.get(each, 0.0), odds) for each in group}
     if card.match is not None and card.match.twins:  # a second look told it from them
-        left = (1.0 - first) / (len(card.match.twins) - 1)
-        found |= {twin: left for twin in card.match.twins if twin != card.match.card_id}
+        left = (1.0 - card.confidence) / (len(card.match.twins) - 1)
+        found |= {each: _against_the_rest(left) for each in card.match.twins}
+        found[card.match.card_id] = _against_the_rest(card.confidence)
     return found
+
+
+def _against_the_rest(probability: float) -> float:
+    likely = min(probability, LARGEST)
+    return likely / (1 - likely)
