@@ -6,7 +6,6 @@ cameras show them. The last step, the norm of the vector, stays on the host, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from cardrec.image import load
 from cardrec.rectify import INPUT_SIZE, whole
+from training.integers import to_integers
+from training.quantize import OPERATIONS
 from training.render import deck, render
 
 CALIBRATION_CARDS = 32
@@ -32,36 +33,11 @@ def rendered_cards(count: int = CALIBRATION_CARDS, *, seed: int = CALIBRATION_SE
     return cards
 
 
-class _Cards:
-    """What ONNX Runtime's calibration asks for: one input after the other, then None."""
-
-    def __init__(self, cards: NDArray[np.uint8]) -> None:
-        self._cards: Iterator[NDArray[np.uint8]] = iter(cards)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        card = next(self._cards, None)
-        return None if card is None else {"pixels": card[None]}
-
-
 def quantise(network: Path, folder: Path, cards: NDArray[np.uint8]) -> Path:
     """Writes the network in integers, up to the vector before its norm, into the folder."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    cut, prepared, quantised = (folder / f"{name}.onnx" for name in ("cut", "prepared", "quantised"))
+    cut, quantised = folder / "cut.onnx", folder / "quantised.onnx"
     _without_norm(network, cut)
-    quant_pre_process(str(cut), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared),
-        str(quantised),
-        _Cards(cards),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        reduce_range=True,  # two products of bytes have to fit 16 bits on processors without VNNI or dotprod
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["Conv", "Clip", "Add", "AveragePool", "Gemm"],
-    )
+    to_integers(cut, quantised, cards, in_floats=lambda _: [], operations=OPERATIONS)
     return quantised
 
 

@@ -6,14 +6,15 @@ and last layer stay as they are, in floats. Nothing is trained: the ranges are t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cardrec.network import open_network
+from training.integers import to_integers
 from training.outline_frames import StoredFrames
 from training.train_outlines import Batches
 
@@ -23,50 +24,28 @@ LARGEST_SHIFT = 0.05
 """Mean difference of an outline's numbers in cells that see a card, in sizes of that card."""
 
 
-class _Frames:
-    """What ONNX Runtime's calibration asks for: one input after the other, then None."""
-
-    def __init__(self, pictures: Iterator[NDArray[np.uint8]]) -> None:
-        self._pictures = pictures
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        picture = next(self._pictures, None)
-        return None if picture is None else {"pictures": picture[None]}
-
-
 def quantise(path: Path, frames: StoredFrames, *, seed: int = 0) -> float:
     """Replaces the network by the same in integers; returns how far the outlines move, as `LARGEST_SHIFT` says.
 
     Raises:
         ValueError: they move too far.
     """
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     batches = Batches(frames, count=CALIBRATED + COMPARED, seed=seed)
     seen = (picture for index in range(CALIBRATED) for picture in batches[index][0])
     with TemporaryDirectory() as folder:
-        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
-        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(str(prepared)).graph.node
-        last = [node.name for node in nodes if node.op_type == "Conv"][-1]
-        quantize_static(
-            str(prepared),
-            str(quantised),
-            _Frames(seen),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=[last, *(node.name for node in nodes if node.op_type in ("Cast", "Mul", "Sub"))],
-        )
+        quantised = Path(folder) / "quantised.onnx"
+        to_integers(path, quantised, seen, in_floats=_ends)
         shift = _shift(path, quantised, batches)
         if shift > LARGEST_SHIFT:
             raise ValueError(f"{path}: in integers outlines move by {shift:.3f}, more than {LARGEST_SHIFT}")
         path.write_bytes(quantised.read_bytes())
     return shift
+
+
+def _ends(nodes: Sequence[Any]) -> list[Any]:
+    """The input's scaling and the last layer."""
+    last = [node for node in nodes if node.op_type == "Conv"][-1]
+    return [last, *(node for node in nodes if node.op_type in ("Cast", "Mul", "Sub"))]
 
 
 def _shift(path: Path, other: Path, batches: Batches) -> float:
