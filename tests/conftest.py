@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TINY_CARDS = 8
+NPU_CARDS = 28
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -148,3 +149,24 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("quantised")
     model, cards = Model.load(), rendered_cards()
     return make_bundle(model, folder / "bundle", cards, network=quantise(model.network, folder, cards))
+
+
+@pytest.fixture(scope="session")
+def npu_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images of two sets of cards."""
+    folder = tmp_path_factory.mktemp("cards") / "shop"
+    folder.mkdir()
+    for seed in range(NPU_CARDS):
+        cv2.imwrite(str(folder / f"S{seed % 2}-{seed}.png"), card_picture(seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def npu_set(npu_cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of them 64 pictures to calibrate a compiler on, and 8 photos to judge by."""
+    from training import calibrate_npu
+
+    out = tmp_path_factory.mktemp("npu") / "set"
+    numbers = ["--pictures", "64", "--photos", "8", "--references", "14", "--processes", "0"]
+    calibrate_npu.main(["--images", str(npu_cards), "--out", str(out), *numbers])
+    return out
