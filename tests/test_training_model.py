@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,13 +15,31 @@ pytest.importorskip("onnx")
 if find_spec("timm") is None:  # only looked for: importing it is `import_timm`'s business
     pytest.skip("timm is not installed", allow_module_level=True)
 
-from cardrec.model import PREPROCESSING  # noqa: E402
-from training.export import Inference, check_agreement, describe, energy, leading_first, write_onnx  # noqa: E402
+import onnx  # noqa: E402
+from refusals import files_up_to, refused  # noqa: E402
+
+from cardrec.embed import open_encoder  # noqa: E402
+from cardrec.encode import unit  # noqa: E402
+from cardrec.model import PREPROCESSING, Model  # noqa: E402
+from training import export, quantize  # noqa: E402
+from training.export import (  # noqa: E402
+    Inference,
+    check_agreement,
+    describe,
+    energy,
+    leading_first,
+    smooth_pictures,
+    write_onnx,
+)
+from training.hailo_graph import cut, run  # noqa: E402
 from training.losses import Classes, distance, map_regression, relations, soft_classes  # noqa: E402
 from training.model import GRID, CardEncoder, pool  # noqa: E402
 from training.objective import Objective, weights  # noqa: E402
 from training.settings import Phase  # noqa: E402
 from training.start import begin, go_on_from  # noqa: E402
+
+SMALL = "mobilenetv3_small_050"
+"""Where an encoder is exported again and again, it need not be the real one."""
 
 
 def trained_enough(encoder: CardEncoder) -> CardEncoder:
@@ -44,13 +63,95 @@ def test_embeddings_are_unit_vectors(size: int) -> None:
     assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
 
 
-def test_exported_graph_agrees_with_torch(tmp_path: Path) -> None:
-    encoder = trained_enough(CardEncoder(dimension=32, channels=4))
+@pytest.mark.parametrize(("opset", "backbone"), [(11, SMALL), (17, "efficientnet_lite0")])
+def test_exported_graph_agrees_with_torch(opset: int, backbone: str, tmp_path: Path) -> None:
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4, backbone=backbone))
     network = tmp_path / "model.onnx"
-    write_onnx(Inference(encoder), network)
+    write_onnx(Inference(encoder), network, opset)
     assert check_agreement(encoder, network) < 2e-4
+    assert onnx.load(str(network)).opset_import[0].version == opset
     details = describe(network, "test", 32, {})
     assert details["preprocessing"] == dict(PREPROCESSING) and len(details["fingerprint"]) == 32
+    part, pixels = cut(network), smooth_pictures().numpy()  # as Hailo's compiler gets it
+    with torch.no_grad():
+        assert np.allclose(run(part, pixels), encoder(torch.from_numpy(pixels)).numpy(), atol=2e-4)
+
+
+def test_the_first_systems_form_takes_normalised_planes(tmp_path: Path) -> None:
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4, backbone=SMALL))
+    rotation = leading_first(np.random.default_rng(0).normal(size=(90, 32)).astype(np.float32))
+    write_onnx(Inference(encoder, rotation, "original"), tmp_path / "original.onnx")
+    (given,), (said,) = (getattr(onnx.load(str(tmp_path / "original.onnx")).graph, end) for end in ("input", "output"))
+    shapes = [[axis.dim_value or axis.dim_param for axis in end.type.tensor_type.shape.dim] for end in (given, said)]
+    assert (given.name, said.name, shapes) == ("image", "embedding", [["n", 3, 224, 224], ["n", 32]])
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert check_agreement(encoder, tmp_path / "original.onnx", rotation, form="original") < 2e-4
+    with pytest.raises(ValueError, match="differs from torch"):
+        check_agreement(encoder, tmp_path / "original.onnx", form="original")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = {"dimension": 32, "channels": 4, "backbone": SMALL}
+    encoder = trained_enough(CardEncoder(dimension=32, channels=4, backbone=SMALL))
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    torch.save({"config": {"model": model}, "average": encoder.state_dict(), "total": 9}, path)
+    return path
+
+
+def test_export_checks_itself_on_cards(
+    checkpoint: Path, npu_cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    export.main([str(checkpoint), "--images", str(npu_cards), "--out", str(out), "--name", "x", "--opset", "13"])
+    training = Model.load(out).details["training"]
+    assert training["agreement"]["pictures_of_cards"] == export.CHECKED and training["opset"] == 13
+    assert 0 < training["agreement"]["cards"] < training["agreement"]["tolerance"] == export.TOLERANCE
+    assert "on 40 pictures of cards" in capsys.readouterr().out
+    quantize.main(
+        [str(out), "--images", str(npu_cards), "--out", str(tmp_path / "q"), "--pictures", "4", "--count", "0"]
+    )
+    with open_encoder(Model.load(tmp_path / "q"), backend="onnx").slot() as slot:
+        slot.submit(1)
+        assert np.linalg.norm(unit(slot.wait())) == pytest.approx(1, abs=1e-5)
+
+
+def test_export_finds_a_graph_that_differs_on_cards_alone(
+    checkpoint: Path, npu_cards: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Where random pictures show nothing, the check on cards refuses the export."""
+
+    def spoiled(network: Inference, path: Path, opset: int) -> None:
+        write_onnx(network, path, opset)
+        graph = onnx.load(str(path))
+        weights = next(t for t in graph.graph.initializer if t.name == "bias")
+        weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) + np.float32(0.1), "bias"))
+        onnx.save(graph, str(path))
+
+    def on_cards(*given: Any, pictures: Any = None, **more: Any) -> float:
+        return 0.0 if pictures is None else check_agreement(*given, pictures=pictures, **more)
+
+    monkeypatch.setattr(export, "write_onnx", spoiled)
+    monkeypatch.setattr(export, "check_agreement", on_cards)
+    with refused(capsys, tmp_path / "out", "differs from torch"):
+        export.main([str(checkpoint), "--images", str(npu_cards), "--out", str(tmp_path / "out"), "--name", "x"])
+
+
+@pytest.mark.parametrize("fault", ["cut off", "no checkpoint", "another model", "missing", "opset", "full disk"])
+def test_exports_that_fail_say_why_and_leave_nothing(
+    fault: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, more = tmp_path / "own.pt", ["--opset", "10"] if fault == "opset" else []
+    if fault == "another model":
+        torch.save({"config": {"model": {"dimension": 8}}, "average": {}, "total": 0}, own)
+    elif fault != "missing":
+        data = b"not a checkpoint" if fault == "no checkpoint" else checkpoint.read_bytes()
+        own.write_bytes(data[: len(data) // 2] if fault == "cut off" else data)
+    words = {"missing": "No such file", "opset": "expected 11 to 17", "full disk": "free some space"}
+    room = files_up_to(300_000) if fault == "full disk" else contextlib.nullcontext()
+    with refused(capsys, tmp_path / "out", words.get(fault, "no sound checkpoint")), room:
+        export.main([str(own), "--out", str(tmp_path / "out"), "--name", "x", *more])
 
 
 def test_an_encoder_goes_on_from_a_bundle(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ SUPPORTED = frozenset(
     {
         "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Flatten", "Gemm",
         "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "PRelu",
-        "Relu", "Reshape", "Sigmoid",
+        "ReduceMean", "Relu", "Reshape", "Sigmoid",
     }
 )  # fmt: skip
 """Operations of encoders that the compiler is known to take in."""
