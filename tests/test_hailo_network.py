@@ -23,12 +23,21 @@ from training.calibrate_npu import read_calibration
 from training.compile import check_cut, encoded
 from training.hailo_graph import cut, run, unit_rows
 from training.hailo_script import check_script, model_script, read_back
+from training.integers import to_integers
 from training.parity import Limits, measure_parity, read_questions
+from training.quantize import OPERATIONS, norm_of
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     return small_encoder(tmp_path / "bundle")
+
+
+@pytest.fixture
+def quantised_small(model: Model, npu_set: Path, tmp_path: Path) -> Path:
+    pictures = np.load(npu_set / "calibration.npy")[:2]
+    to_integers(model.network, tmp_path / "integers.onnx", pictures, in_floats=norm_of, operations=OPERATIONS)
+    return tmp_path / "integers.onnx"
 
 
 # The calibration set
@@ -112,6 +121,11 @@ def test_a_cut_that_says_something_else_is_refused(npu_set: Path, tmp_path: Path
 def test_operations_that_the_compiler_lacks_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"known to take in Erf \(bend\); replace"):
         cut(small_encoder(tmp_path / "bundle", operation="Erf").network)
+
+
+def test_a_network_in_integers_is_not_for_the_compiler(quantised_small: Path) -> None:
+    with pytest.raises(ValueError, match="give it the bundle in floats"):
+        cut(quantised_small)
 
 
 @pytest.mark.parametrize("data", [b"", b"no network", bytes(100)])

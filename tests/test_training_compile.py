@@ -164,6 +164,19 @@ def test_no_hef_is_written_where_something_is_wrong(
 
 
 @pytest.mark.usefixtures("compiler")
+def test_layers_that_the_compiler_lacks_are_refused(
+    full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = small_encoder(tmp_path / "other", operation="Erf")
+    with refused(capsys, tmp_path / "out", "Erf (bend)", "replace these layers"):
+        asked(other, full, tmp_path / "out")
+    (tmp_path / "small").mkdir()
+    np.save(tmp_path / "small" / "calibration.npy", np.zeros((64, 3, 4, 4), np.uint8))
+    with refused(capsys, tmp_path / "out", "calibration.npy is (64, 3, 4, 4)", "calibrate_npu"):
+        asked(other, tmp_path / "small", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("compiler")
 def test_commands_that_break_the_script_are_refused(
     model: Model, full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,8 @@ def cut(network: Path) -> Cut:
     scale, shift, first = _prepared(network, graph, constants)
     last = _last_linear(network, graph, constants)
     nodes = _between(graph, first, last.output[0])
+    if any(node.op_type.endswith("QuantizeLinear") for node in nodes):
+        raise ValueError(f"{network} is in integers, which the compiler makes itself; give it the bundle in floats")
     if unknown := sorted({f"{node.op_type} ({node.name})" for node in nodes if node.op_type not in SUPPORTED}):
         raise ValueError(
             f"{network}: Hailo's compiler is not known to take in {', '.join(unknown)}; replace these layers in the "

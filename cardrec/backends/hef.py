@@ -49,7 +49,7 @@ def find_hef(model: Model, architecture: str) -> Path:
         there = f"it has one for {', '.join(known)}" if known else "it has none for any chip"
         raise ModelError(
             f"the model bundle {model.network.parent} has no network compiled for {architecture}: {there}. Compile it "
-            "with Hailo's Dataflow Compiler and name the file in model.json, or use backend='onnx'"
+            "with Hailo's Dataflow Compiler (in a checkout: python -m training.compile), or use backend='onnx'"
         )
     entry = entries[known.index(architecture)]
     for field in _FIELDS:
