@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from training.compile import check_cut, encoded
 from training.hailo_graph import cut, run, unit_rows
 from training.hailo_script import check_script, model_script, read_back
 from training.integers import to_integers
-from training.parity import Limits, measure_parity, read_questions
+from training.parity import Limits, Parity, measure_parity, read_questions
 from training.quantize import OPERATIONS, norm_of
 
 
@@ -192,6 +193,22 @@ def test_parity_finds_a_normalisation_that_is_missing_or_doubled(
     catalog, reference = (encoded(model, pixels) for pixels in (questions.catalog, questions.photos))
     faults = measure_parity(questions, catalog, reference, said).faults(Limits())
     assert bool(faults) == (times != 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, ""),
+        ({"cosine": (0.5, 0.9699, 1.0, 1.0)}, "0.9699, under 0.97"),
+        ({"cosine": (0.5, float("nan"), 1.0, 1.0)}, "nan"),
+        ({"agreement": 0.979}, "97.9% of the photos are named alike, under 98%"),
+        ({"right": 0.979}, "97.9% are named rightly, 99.0% before"),
+    ],
+)
+def test_each_limit_counts(changes: dict[str, Any], word: str) -> None:
+    fine = Parity(200, 600, (0.5, 0.97, 1.0, 1.0), agreement=0.98, reference_right=0.99, right=0.98)
+    found = replace(fine, **changes).faults(Limits())
+    assert len(found) == bool(word) and word in "".join(found)
 
 
 def test_the_stand_in_wants_calls_in_order(model: Model, npu_set: Path, tmp_path: Path) -> None:

@@ -83,6 +83,12 @@ def test_layers_are_in_integers_and_the_norm_is_not(integers: Path) -> None:
     assert graph.node[-1].op_type not in ("QuantizeLinear", "DequantizeLinear")
 
 
+def test_what_makes_the_vectors_unit_length_stays_in_floats() -> None:
+    graph, _ = tensors(Model.load().network)
+    kinds = [node.op_type for node in norm_of(graph.node)]
+    assert kinds[0] == "ReduceL2" and kinds[-1] == "Div" and "Clip" in kinds  # which would be in integers
+
+
 @pytest.mark.parametrize(("more", "bits", "most"), [([], 7, 64), (["--full-range"], 8, 127)])
 def test_weights_have_seven_bits_or_eight(
     more: list[str], bits: int, most: int, model: Model, shop: Path, tmp_path: Path
@@ -182,6 +188,7 @@ def test_pictures_have_every_strength_and_are_the_same_again(shop: Path) -> None
     cards = load_folder(shop)
     drawn, again, other = (list(draw(cards, 30, seed=seed)) for seed in (1, 1, 2))
     strengths = sorted(one.strength for one in drawn if one.strength)
+    assert [one.strength for one in draw(cards, 1)] == [0]
     assert len(strengths) == 24 and strengths == pytest.approx(np.linspace(1.1 / 24, 1.1, 24))
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(drawn, again, strict=True))
     assert not all(np.array_equal(a.pixels, b.pixels) for a, b in zip(drawn, other, strict=True))
