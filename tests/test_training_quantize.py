@@ -194,6 +194,12 @@ def test_pictures_have_every_strength_and_are_the_same_again(shop: Path) -> None
     assert not all(np.array_equal(a.pixels, b.pixels) for a, b in zip(drawn, other, strict=True))
 
 
+def test_each_source_is_drawn_clean_and_captured() -> None:
+    cards = [card(f"game{source}/x{n}") for source in range(5) for n in range(2)]
+    clean = Counter(one.group for one in draw(cards, 100) if one.strength == 0)
+    assert len(clean) == 5 and sum(clean.values()) == 20 and max(clean.values()) < 10
+
+
 def test_calibration_does_not_see_what_is_asked(shop: Path) -> None:
     material = read_material(argparse.Namespace(images=shop, config=None, data=None), ASKED)
     seen, questions = ({one.face for one in group} for group in (material.seen, material.asked))

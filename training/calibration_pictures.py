@@ -90,16 +90,15 @@ def draw(cards: Sequence[CardImage], count: int, *, seed: int = 0) -> Iterator[D
     rng = np.random.default_rng(seed)
     card_ids = [card.card_id for card in cards]
     groups = {card_id: "/".join(filter(None, name)) for card_id, name in zip(card_ids, sets_of(card_ids), strict=True)}
-    captured = count - -(-count // CLEAN_EVERY)
-    strengths = iter((STRONGEST * (1 + rng.permutation(captured)) / max(1, captured)).tolist())
-    for number, card in enumerate(chosen_evenly(cards, count, rng)):
+    clean = -(-count // CLEAN_EVERY)
+    strengths = rng.permutation([0.0] * clean + np.linspace(0, STRONGEST, count - clean + 1)[1:].tolist())
+    for card, strength in zip(chosen_evenly(cards, count, rng), strengths.tolist(), strict=True):
         frame = load(card.pixels, color="rgb")
-        if number % CLEAN_EVERY == 0:
+        if strength == 0:
             pixels = np.empty((INPUT_SIZE, INPUT_SIZE, 3), np.uint8)
             whole(frame, pixels)
             yield Drawn(card.card_id, groups[card.card_id], 0.0, pixels)
         else:
-            strength = next(strengths)
             picture = upright_copy(frame, PICTURE_HEIGHT)
             pixels = capture(picture, INPUT_SIZE, rng, drawn_error(rng, strength), strength)
             yield Drawn(card.card_id, groups[card.card_id], strength, pixels)

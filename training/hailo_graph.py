@@ -128,7 +128,7 @@ def _after(operation: str, value: Any, scale: Any, shift: Any) -> tuple[Any, Any
 
 def _normalisation(scale: Any, shift: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Factor and summand as mean and deviation."""
-    mean, deviation = ([round(float(value), 6) for value in values] for values in (-shift / scale, 1 / scale))
+    mean, deviation = ([round(float(value), 4) for value in values] for values in (-shift / scale, 1 / scale))
     return (mean[0], mean[1], mean[2]), (deviation[0], deviation[1], deviation[2])
 
 
