@@ -233,8 +233,9 @@ def fit(
     logits = design[len(score) :] @ weights
     tail_from, tail_scale = tail(logits)
     if outside_card is not None:
-        least = _cautious(logits, outside_card, float(weights[1:] @ _PRIOR_DEVIATIONS))
-        tail_from = max(tail_from, least - tail_scale * float(np.log(TAIL / FALSE_ACCEPTS)))
+        seen = tail_from + tail_scale * float(np.log(TAIL / FALSE_ACCEPTS))
+        least, trust = _cautious(logits, outside_card, float(weights[1:] @ _PRIOR_DEVIATIONS))
+        tail_from += (1 - trust) * max(0.0, least - seen)
     bias, score_weight, margin_weight = weights.tolist()
     min_score = float(np.quantile(outside_score, 1 - AMBIGUOUS_STRANGERS))
     if outside_card is not None and (outside_card < 0).any():  # what is no card must be unknown
@@ -262,12 +263,15 @@ def tail(logits: NDArray[np.float64]) -> tuple[float, float]:
     return start, max(_LEAST_SCALE, float(np.mean(logits[logits > start] - start)) if (logits > start).any() else 0.0)
 
 
-def _cautious(logits: NDArray[np.float64], cards: NDArray[np.int64], prior: float) -> float:
+def _cautious(logits: NDArray[np.float64], cards: NDArray[np.int64], prior: float) -> tuple[float, float]:
     """What one in a hundred strangers exceeds if the cards that were left out are few, however many photos there are.
 
     The next stranger differs from them as they differ from one another: its log-odds have a t distribution, the
     prediction of a new observation. How much cards differ is taken from them and, as if from `_PRIOR_CARDS` more, from
     other catalogs, where the deviation is ``prior``.
+
+    With it comes how far to trust what was seen instead, 0..1: a hundred cards show what one in a hundred does, and
+    show that log-odds end sooner than the distribution does.
     """
     groups = [logits[cards == card] for card in np.unique(cards[cards >= 0])]
     means = np.array([group.mean() for group in groups])
@@ -275,7 +279,7 @@ def _cautious(logits: NDArray[np.float64], cards: NDArray[np.int64], prior: floa
     freedom = len(means) - 1 + _PRIOR_CARDS
     between = (among + _PRIOR_CARDS * prior**2) / freedom
     reach = _student(_ONE_IN_A_HUNDRED, freedom) * np.sqrt((1 + 1 / len(means)) * (between + within))
-    return float(means.mean() + reach)
+    return float(means.mean() + reach), min(1.0, len(means) * FALSE_ACCEPTS)
 
 
 def _student(normal: float, freedom: int) -> float:

@@ -134,6 +134,14 @@ def test_few_cards_make_the_threshold_cautious() -> None:
     assert few["bias"] == plain["bias"]
 
 
+def test_a_hundred_cards_are_taken_at_their_word() -> None:
+    score, margin, outside_score, outside_margin = drawn(0.85, 0.7, count=800)
+    arguments = score, margin, np.ones(800, bool), outside_score, outside_margin
+    plain = fit(*arguments)
+    by_cards = [fit(*arguments, np.arange(800) % cards)["tail_from"] for cards in (8, 40, 100, 200)]
+    assert by_cards[0] > by_cards[1] > by_cards[2] == by_cards[3] == plain["tail_from"]
+
+
 def test_the_operating_point_is_chosen_by_its_meaning() -> None:
     numbers = {"min_confidence": 0.9, "min_score": 0.5, "max_margin": 0.1, "bias": -8, "score_weight": 10}
     numbers |= {"margin_weight": 5, "tail_from": 0.5, "tail_scale": 1.0}
