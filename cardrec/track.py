@@ -34,7 +34,7 @@ PATIENCE_S = 2.0
 """Seconds that a card may be unseen: a hand that puts the next card down covers the last for about one."""
 
 MIN_CONFIDENCE = 0.9
-"""Probability from which an identity is declared where nothing is known of the catalog's strangers."""
+"""Probability of the catalog from which an identity is declared where nothing is known of its strangers."""
 
 CONFIRMED = 3
 """Frames from which a track counts: outlines of hands and shadows seldom last for more than two."""
@@ -120,7 +120,8 @@ class Tracker:
 
     Args:
         patience_s: seconds that a card may be unseen before it has left. A card that comes back later is a new one.
-        min_confidence: probability from which an identity is declared; `Recognizer.tracker` gives that of its catalog.
+        min_confidence: probability that a card is in the catalog from which an identity is declared, if no other comes
+            near it; `Recognizer.tracker` gives that of its catalog.
 
     Raises:
         InputError: ``patience_s`` is no positive number; ``min_confidence`` is no probability.

@@ -153,10 +153,10 @@ class Trail:
 
     def decide(self) -> bool:
         """Declares an identity where the evidence suffices, and says whether it has just done so."""
-        match, probability = self._evidence.best()
+        match, _ = self._evidence.best()
         if match is None or (self.match is not None and match.card_id == self.match.card_id):
             return False
-        if probability < self._min_confidence or self._evidence.lead() < LEAD:
+        if 1 - self._evidence.probability(None) < self._min_confidence or self._evidence.lead() < LEAD:
             return False
         self.match = match
         return True

@@ -17,7 +17,7 @@ from cardrec.errors import InputError
 from cardrec.evidence import HORIZON, Evidence, declared_from
 from cardrec.track import CONFIRMED, PATIENCE_S, Tracker
 from cardrec.trail import LEAD
-from cardrec.types import Card
+from cardrec.types import Card, Match
 
 LONG = round(PATIENCE_S * RATE) + 2
 """Frames after which a card has left."""
@@ -368,6 +368,17 @@ def test_an_identity_is_declared_from_the_confidence_that_was_asked_for() -> Non
     frames = [[sighting("a", 300, confidence=0.7)]] * 30
     assert [kind for kind, *_ in told(follow(frames, Tracker(min_confidence=0.72)))] == ["appeared", "left"]
     assert [kind for kind, *_ in told(follow(frames, Tracker(min_confidence=0.68)))][1] == "identified"
+
+
+def test_a_card_with_another_printing_is_in_the_catalog_and_one_that_resembles_many_is_not() -> None:
+    """Both are read with 0.8 and lead clearly."""
+    printing = [[sighting("a", 300, others=("b",), gap=0.032, confidence=0.8)]] * 20
+    many = sighting("a", 300, others=(), gap=0.0, confidence=0.8)
+    others = tuple(Match(f"o{n}", many.matches[0].score - 0.052, n, {}) for n in range(5))
+    stranger = [[replace(many, matches=(*many.matches, *others))]] * 20
+    assert gathered(stranger[0]).lead() > LEAD and gathered(printing[0]).lead() > LEAD
+    assert [kind for kind, *_ in told(follow(printing))] == ["appeared", "identified", "left"]
+    assert [kind for kind, *_ in told(follow(stranger))] == ["appeared", "left"]
 
 
 @pytest.mark.parametrize("min_confidence", [-0.1, 1.1, math.nan, "1"])
