@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import card_picture
 from sightings import frame, sighting
 
@@ -14,7 +16,8 @@ from training.data import CardImage
 from training.evaluate_decisions import divided, opened
 from training.evaluate_ten_frames import FRAMES, Judged, correlation, hold, identities, judge, moments, others, table
 from training.references import Source
-from training.simulate import simulate_frame
+from training.simulate import Moment, simulate_frame
+from training.simulate_levels import LEVELS
 
 
 def card(number: int) -> CardImage:
@@ -50,6 +53,23 @@ def test_a_moment_moves_what_is_seen_and_nothing_else() -> None:
     assert (still.quads_px == alone.quads_px).all(), "the first moment is where the camera was aimed"
     apart = np.abs(moved.quads_px - still.quads_px).max()
     assert 1 < apart < 200
+
+
+def test_reflections_wander_over_the_card() -> None:
+    """To the right by a third of the card: what was bright there is bright to the right of it."""
+
+    def shot(shift_mm: float, glare: float) -> NDArray[np.float64]:
+        moment = Moment(np.eye(4), np.array((shift_mm, 0.0)), np.random.default_rng(1))
+        look = replace(LEVELS["hard"], glare=glare, tilt_deg=(0.0, 0.0), turn_deg=0.0)
+        frame = simulate_frame([card(2).pixels], rng=np.random.default_rng(11), level=look, moment=moment)
+        return np.asarray(frame.pixels.sum(axis=2), np.float64)
+
+    assert (shot(0.0, 1.0) == shot(0.0, 1.0)).all()
+    middles = []
+    for shift_mm in (0.0, 20.0):
+        shine = np.maximum(shot(shift_mm, 1.0) - shot(shift_mm, 0.0) - 60, 0).sum(axis=0)
+        middles.append(float((shine * np.arange(len(shine))).sum() / shine.sum()))
+    assert middles[1] > middles[0] + 5
 
 
 def test_the_last_word_counts() -> None:
