@@ -135,7 +135,8 @@ def _groups(card: Card) -> dict[tuple[str, ...], float]:
     if card.match is not None and card.match.twins:  # a second look told it from them
         del found[card.match.twins]
         left = (1.0 - card.confidence) / (len(card.match.twins) - 1)
-        found |= {(each,): left for each in card.match.twins} | {(card.match.card_id,): card.confidence}
+        for each in card.match.twins:
+            found[(each,)] = card.confidence if each == card.match.card_id else left
     return found
 
 
