@@ -21,6 +21,7 @@ import cardrec
 from cardrec import Event, InputError, Recognizer
 from cardrec.cli_options import NOTHING_IDENTIFIED, USAGE
 from cardrec.collection import COLUMNS, Collection
+from cardrec.evidence import declared_from
 from cardrec.sources import open_source
 
 Frame = NDArray[np.uint8]
@@ -109,6 +110,25 @@ def test_track_checks_its_arguments(recognizer_of_tiny: Recognizer, arguments: d
     given: dict[str, object] = {"frames": [], **arguments}
     with pytest.raises(InputError, match=word):
         recognizer_of_tiny.track(**given)  # type: ignore[arg-type]
+
+
+def test_a_tracker_asks_for_what_the_recognizer_was_asked_for(tiny_catalog: Path, recognizer: Recognizer) -> None:
+    """Of a catalog that knows its strangers by the share that may be named, else by its one threshold."""
+
+    def surely(asked: Recognizer, confidence: float) -> bool:
+        frames = [[sighting("a", 300, confidence=confidence)]] * 8
+        return "identified" in [event.kind for event in follow(frames, asked.tracker())]
+
+    with (
+        Recognizer(tiny_catalog, max_false_accept=0.1) as lax,
+        Recognizer(tiny_catalog, max_false_accept=1e-5) as strict,
+    ):
+        assert declared_from(lax._reader.calibration, 0.1) < declared_from(lax._reader.calibration, 1e-5)
+        between = (declared_from(lax._reader.calibration, 0.1) + declared_from(strict._reader.calibration, 1e-5)) / 2
+        assert surely(lax, between) and not surely(strict, between)
+    assert surely(recognizer, 0.89) and not surely(recognizer, 0.87)
+    with pytest.raises(InputError, match="patience_s"):
+        recognizer.tracker(patience_s=0)
 
 
 def test_public_names() -> None:
