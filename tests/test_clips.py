@@ -231,7 +231,7 @@ def test_a_card_whose_back_is_up_is_not_to_be_seen(faces: list[NDArray[np.uint8]
 def test_the_camera_of_a_clip_is_moved(faces: list[NDArray[np.uint8]]) -> None:
     clip = make_clip("pan", faces, rng=np.random.default_rng(5), seconds=2.0)
     quads = np.stack([each.quads_px for each in clip.frames()])
-    assert np.abs(quads - quads[0]).max() > 0.05 * clip.size_wh[0]
+    assert np.abs(quads - quads[0]).max() > 0.04 * clip.size_wh[0], "the least that the script draws is 0.05, in x"
     moved = (quads - quads[0]).reshape(len(quads), -1, 2)
     assert moved.std(axis=1).max() < 0.5, "all cards alike"
 
