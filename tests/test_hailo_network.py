@@ -88,9 +88,9 @@ def test_other_arrays_are_no_set(array: NDArray[Any], word: str, tmp_path: Path)
     assert word in str(caught.value)
 
 
-def test_a_full_disk_leaves_nothing(npu_cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_leaves_nothing(npu_cards: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "set"
-    with refused(capsys, out.parent, "nothing was written: free some space"), files_up_to(1_000_000):
+    with refused(out.parent, "free some space"), files_up_to(1_000_000):
         calibrate_npu.main(f"--images {npu_cards} --out {out} --pictures 64 --photos 2 --processes 0".split())
 
 

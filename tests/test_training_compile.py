@@ -20,8 +20,8 @@ from cardrec.backends.hef import find_hef
 from cardrec.model import Model
 from training import compile as compiling
 from training import hailo_compilers, hailo_worker
-from training.commands import staged
 from training.hailo_compilers import Compiler, find_compiler
+from training.staged import staged
 
 SHIM = "from fake_dfc import ClientRunner, InferenceContext\n"
 
@@ -126,14 +126,13 @@ def test_fewer_pictures_and_no_gpu_have_to_be_accepted(
     npu_set: Path,
     full: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
-    with refused(capsys, out, "holds 64 pictures", "--level 0"):
+    with refused(out, "holds 64 pictures", "--level 0"):
         asked(model, npu_set, out)
     monkeypatch.setenv("FAKE_DFC", "")
-    with refused(capsys, out, "from 1 to 0 because there's no available GPU", "--level 0"):
+    with refused(out, "from 1 to 0 because there's no available GPU", "--level 0"):
         asked(model, full, out)
     asked(model, npu_set, out, "--level", "0")
     assert Model.load(out).details["hailo"][0]["optimisation"] == {"level": 0, "pictures": 64, "reason": ""}
@@ -155,36 +154,31 @@ def test_no_hef_is_written_where_something_is_wrong(
     model: Model,
     full: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAKE_DFC", f"gpu {fault}")
-    with refused(capsys, tmp_path / "out", *words):
+    with refused(tmp_path / "out", *words):
         asked(model, full, tmp_path / "out")
 
 
 @pytest.mark.usefixtures("compiler")
-def test_layers_that_the_compiler_lacks_are_refused(
-    full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_layers_that_the_compiler_lacks_are_refused(full: Path, tmp_path: Path) -> None:
     other = small_encoder(tmp_path / "other", operation="Erf")
-    with refused(capsys, tmp_path / "out", "Erf (bend)", "replace these layers"):
+    with refused(tmp_path / "out", "Erf (bend)", "replace these layers"):
         asked(other, full, tmp_path / "out")
     (tmp_path / "small").mkdir()
     np.save(tmp_path / "small" / "calibration.npy", np.zeros((64, 3, 4, 4), np.uint8))
-    with refused(capsys, tmp_path / "out", "calibration.npy is (64, 3, 4, 4)", "calibrate_npu"):
+    with refused(tmp_path / "out", "calibration.npy is (64, 3, 4, 4)", "calibrate_npu"):
         asked(other, tmp_path / "small", tmp_path / "out")
 
 
 @pytest.mark.usefixtures("compiler")
-def test_commands_that_break_the_script_are_refused(
-    model: Model, full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_that_break_the_script_are_refused(model: Model, full: Path, tmp_path: Path) -> None:
     (tmp_path / "more.alls").write_text("normalization2 = normalization([0, 0, 0], [255, 255, 255])\n")
-    with refused(capsys, tmp_path / "out", "normalises 2 times", "--script"):
+    with refused(tmp_path / "out", "normalises 2 times", "--script"):
         asked(model, full, tmp_path / "out", "--script", str(tmp_path / "more.alls"))
     (tmp_path / "more.alls").write_text("model_optimization_config(calibration, batch_size=8, calibset_size=64)\n")
-    with refused(capsys, tmp_path / "out", "calibrated on 64 of 1024"):
+    with refused(tmp_path / "out", "calibrated on 64 of 1024"):
         asked(model, full, tmp_path / "out", "--script", str(tmp_path / "more.alls"))
 
 
@@ -215,11 +209,9 @@ def test_the_commands(machine: Path, model: Model, full: Path, tmp_path: Path, m
     assert find_hef(Model.load(tmp_path / "out"), "hailo8").is_file()
 
 
-def test_commands_without_an_emulator(
-    machine: Path, model: Model, full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_without_an_emulator(machine: Path, model: Model, full: Path, tmp_path: Path) -> None:
     install_commands(machine)
-    with refused(capsys, tmp_path / "out", "--compiler-python", "--unverified"):
+    with refused(tmp_path / "out", "--compiler-python", "--unverified"):
         asked(model, full, tmp_path / "out")
     asked(model, full, tmp_path / "out", "--unverified")
     assert Model.load(tmp_path / "out").details["hailo"][0]["parity"] is None
@@ -227,11 +219,11 @@ def test_commands_without_an_emulator(
 
 def test_a_compiler_that_is_killed(
     machine: Path, model: Model, full: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     install_api(machine, monkeypatch)
     monkeypatch.setenv("FAKE_DFC", "gpu killed")
-    with refused(capsys, tmp_path / "out", "killed, as for memory"):
+    with refused(tmp_path / "out", "killed, as for memory"):
         asked(model, full, tmp_path / "out")
 
 

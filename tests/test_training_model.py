@@ -134,7 +134,7 @@ def test_export_finds_a_graph_that_differs_on_cards_alone(
 
     monkeypatch.setattr(export, "write_onnx", spoiled)
     monkeypatch.setattr(export, "check_agreement", on_cards)
-    with refused(capsys, tmp_path / "out", "differs from torch"):
+    with refused(tmp_path / "out", "differs from torch"):
         export.main([str(checkpoint), "--images", str(npu_cards), "--out", str(tmp_path / "out"), "--name", "x"])
 
 
@@ -150,7 +150,7 @@ def test_exports_that_fail_say_why_and_leave_nothing(
         own.write_bytes(data[: len(data) // 2] if fault == "cut off" else data)
     words = {"missing": "No such file", "opset": "expected 11 to 17", "full disk": "free some space"}
     room = files_up_to(300_000) if fault == "full disk" else contextlib.nullcontext()
-    with refused(capsys, tmp_path / "out", words.get(fault, "no sound checkpoint")), room:
+    with refused(tmp_path / "out", words.get(fault, "no sound checkpoint")), room:
         export.main([str(own), "--out", str(tmp_path / "out"), "--name", "x", *more])
 
 

@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from cardrec.model import PREPROCESSING, preprocessing_hash
 from cardrec.rectify import INPUT_SIZE
 from training.calibration_pictures import Drawn, draw
-from training.commands import one_line_errors, staged
 from training.evaluate import processes
+from training.failure import one_line
 from training.hailo_script import FEWEST, FULL
 from training.material import add_arguments, read_material
 from training.parity import questions_of, write_questions
+from training.staged import staged
 
 __all__ = ["PARITY", "main", "read_calibration"]
 
@@ -109,7 +110,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> None:
     options = arguments(given)
     cv2.setNumThreads(1)
-    with one_line_errors():
+    with one_line("python -m training.calibrate_npu"):
         if options.pictures < FEWEST or options.photos < 1:
             raise ValueError(
                 f"--pictures {options.pictures} --photos {options.photos}: at least {FEWEST} and 1 are needed"

@@ -5,7 +5,7 @@
 
 The network is cut and its normalisation written into the model script (`hailo_graph.py`, `hailo_script.py`); what the
 compiler says that it did is read back; the quantised network is compared in the emulator with ONNX Runtime on photos of
-cards. Under the limits no HEF is written. `--out` may be the bundle itself: it gets HASH-checked files, others stay.
+cards. Under the limits no HEF is written. `--out` may be the bundle itself; its other files stay.
 
 Where the compiler is missing, --out gets what is needed to compile elsewhere, and the command ends with code 3.
 """
@@ -30,12 +30,13 @@ from cardrec.embed import open_encoder
 from cardrec.encode import encode_in_order, unit
 from cardrec.model import Model
 from training.calibrate_npu import PARITY, read_calibration
-from training.commands import one_line_errors, staged
+from training.failure import one_line
 from training.hailo_compilers import Compiler, Job, find_compiler
 from training.hailo_graph import Cut, cut, run, unit_rows
 from training.hailo_recipe import HOW_TO_GET_IT, write_recipe
 from training.hailo_script import FULL, ReadBack, model_script, read_back
 from training.parity import Limits, Parity, Questions, measure_parity, read_questions
+from training.staged import staged
 
 __all__ = ["MISSING", "main"]
 
@@ -174,7 +175,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> None:
     options = arguments(given)
-    with one_line_errors():
+    with one_line("python -m training.compile"):
         model = Model.load(options.model)
         pictures = len(read_calibration(options.calibration))
         if pictures < FULL and options.level > 0:

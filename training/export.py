@@ -35,10 +35,11 @@ from cardrec.model import FORMAT, PREPROCESSING, fingerprint_of, preprocessing_h
 from cardrec.rectify import INPUT_SIZE
 from training.augment import clean
 from training.calibration_pictures import draw
-from training.commands import one_line_errors, staged
 from training.data import CardImage, load_folder, split_sources
+from training.failure import one_line
 from training.model import CardEncoder, embed, pool
 from training.settings import Settings, read_settings
+from training.staged import staged
 
 Form: TypeAlias = Literal["bundle", "original"]
 OPSET, OPSETS = 17, range(11, 18)
@@ -263,7 +264,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> None:
     options = arguments(given)
-    with one_line_errors():
+    with one_line("python -m training.export"):
         encoder, state = read_checkpoint(options.checkpoint)
         settings = read_settings(options.config) if options.config else None
         trained, checked = cards_of(options, settings)

@@ -24,10 +24,10 @@ import numpy as np
 
 from cardrec.model import Model
 from training.calibration_pictures import draw
-from training.commands import one_line_errors
 from training.compare_networks import compare, lines
 from training.engines import ENGINES, open_engine, time_in_turn
 from training.evaluate import processes
+from training.failure import one_line
 from training.material import add_arguments, read_material
 
 __all__ = ["LARGEST_LOSS", "fastest", "main"]
@@ -92,7 +92,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> None:
     options = arguments(given)
     cv2.setNumThreads(1)
-    with one_line_errors(), ExitStack() as stack:
+    with one_line("python -m training.measure_engines"), ExitStack() as stack:
         models = [Model.load(folder) for folder in options.models]
         if len({model.name for model in models}) < len(models):
             raise ValueError("two bundles have one name, and could not be told apart in the table; rename one")

@@ -25,12 +25,13 @@ import cv2
 from cardrec.embed import open_encoder
 from cardrec.model import Model, fingerprint_of
 from training.calibration_pictures import draw
-from training.commands import one_line_errors, staged
 from training.compare_networks import compare, lines
 from training.data import CardImage
 from training.evaluate import processes
+from training.failure import one_line
 from training.integers import to_integers
 from training.material import Material, add_arguments, read_material
+from training.staged import staged
 
 __all__ = ["OPERATIONS", "describe", "main", "quantize"]
 
@@ -102,7 +103,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> None:
     options = arguments(given)
     cv2.setNumThreads(1)
-    with one_line_errors():
+    with one_line("python -m training.quantize"):
         model = Model.load(options.model)
         if options.out.resolve() == options.model.resolve():
             raise ValueError(f"{options.out} is the bundle itself; name another folder with --out")
