@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["Phase", "Settings", "between", "read_settings"]
+__all__ = ["Phase", "Settings", "between", "checked", "read_settings"]
 
 CELL_PX = 32
 """Of the picture, under each cell of the backbone's last map."""
@@ -162,8 +162,8 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(phases, list) or not phases:
         raise ValueError(f"{path}: expected at least one [[phase]] table")
     numbered = enumerate(phases, 1)
-    ready = tuple(Phase(**_checked(Phase, {"name": f"phase {n}"} | p, f"{path}, [[phase]] {n}")) for n, p in numbered)
-    settings = Settings(**_checked(Settings, table | {"phase": ready}, str(path)))
+    ready = tuple(Phase(**checked(Phase, {"name": f"phase {n}"} | p, f"{path}, [[phase]] {n}")) for n, p in numbered)
+    settings = Settings(**checked(Settings, table | {"phase": ready}, str(path)))
     for phase in ready:
         for name in ("size", "batch", "centres", "temperature"):
             if getattr(phase, name) < 1:
@@ -188,8 +188,12 @@ def _read_table(path: Path) -> dict[str, Any]:
     return table if base is None else _read_table(path.parent / base) | table
 
 
-def _checked(kind: type, table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The table's entries as arguments of the dataclass."""
+def checked(kind: type, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The table's entries as arguments of the dataclass.
+
+    Raises:
+        ValueError: one is unknown, missing or of the wrong type; says where, and what was expected.
+    """
     known = {entry.name: entry for entry in fields(kind)}
     types = get_type_hints(kind)
     for name in table:

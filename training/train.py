@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -114,7 +114,9 @@ def train_phase(run: Run, cards: Cards, lessons: Lessons, log: Log) -> None:
                 log.write(run.total, {f"train/{k}": v for k, v in losses.items()} | {"train/pictures_per_s": rate})
             if (run.step % settings.evaluate_every == 0 or run.step == last) and group.leads:
                 accuracy = quick_accuracy(run.average, cards.unseen, phase.size) if cards.unseen else float("nan")
-                progress.console.print(f"{phase.name}, step {run.step}: hit {losses['hit']:.2f}, unseen {accuracy:.4f}")
+                progress.console.print(
+                    f"{phase.name}, step {run.step} of {last}: hit {losses['hit']:.2f}, unseen {accuracy:.4f}"
+                )
                 log.write(run.total, {"unseen/top1": accuracy})
                 run.save()
     if group.leads:
@@ -152,7 +154,7 @@ def train(settings: Settings, data: Path, out: Path, group: Group, resume: Path 
     return run
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
@@ -161,7 +163,7 @@ def main() -> None:
     parser.add_argument(
         "--resume", type=Path, nargs="?", const=Path(), help="go on from this checkpoint, or from RUN/checkpoint.pt"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(given)
 
     settings = read_settings(options.config)
     options.out.mkdir(parents=True, exist_ok=True)
