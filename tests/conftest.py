@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 from card_server import CardServer, card_server
+from cloud_fixtures import cloud_toml, s3, service, services
 from command import Run
 from fake_hailo import tiny_compiled, tiny_model
 from pictures import card_picture, photo
@@ -23,6 +24,8 @@ from cardrec.samples import Sample, read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["cloud_toml", "s3", "service", "services"]
 
 TINY_CARDS = 8
 NPU_CARDS = 28

@@ -106,14 +106,14 @@ def main(given: Sequence[str] | None = None) -> None:
     with one_line("deploy"):
         settings = read_cloud(options.cloud).deploy
         settings = replace(settings, host=options.host or settings.host, smoke=options.smoke or settings.smoke)
-        remote = Remote(settings)
-        if options.action == "list":
-            for release in Releases(remote, settings).all():
-                print(f"{release.name}  {release.mark}".rstrip())
-        elif options.action == "rollback":
-            print(f"{Releases(remote, settings).roll_back(options.to)} is current")
-        else:
-            _push(options, remote, settings)
+        with Remote(settings) as remote:
+            if options.action == "list":
+                for release in Releases(remote, settings).all():
+                    print(f"{release.name}  {release.mark}".rstrip())
+            elif options.action == "rollback":
+                print(f"{Releases(remote, settings).roll_back(options.to)} is current")
+            else:
+                _push(options, remote, settings)
 
 
 def _push(options: argparse.Namespace, remote: Remote, settings: Deploy) -> None:

@@ -45,11 +45,10 @@ class Content:
 
     @property
     def checksum(self) -> str:
-        """As S3 gives it: of the whole file, or of the parts' checksums with the number of parts."""
+        """As S3 has it: of the whole file, or of the checksums of its parts."""
         if len(self.parts) == 1:
             return base64.b64encode(self.parts[0]).decode()
-        together = base64.b64encode(hashlib.sha256(b"".join(self.parts)).digest()).decode()
-        return f"{together}-{len(self.parts)}"
+        return base64.b64encode(hashlib.sha256(b"".join(self.parts)).digest()).decode()
 
 
 @dataclass(frozen=True, slots=True)

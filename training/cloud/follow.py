@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from training.cloud.aws import client, error_code, explained
 from training.cloud.prices import Prices, cost_after
@@ -96,9 +95,7 @@ class LogReader:
             self._after[stream] = page["nextForwardToken"]
 
 
-def follow(
-    where: Where, job: str, prices: Prices, *, poll_s: float, progress: Progress, out: TextIO = sys.stdout
-) -> dict[str, Any]:
+def follow(where: Where, job: str, prices: Prices, *, poll_s: float, progress: Progress) -> dict[str, Any]:
     """Shows a job's states and its log until it has ended, then what it has cost; returns its description.
 
     Raises:
@@ -110,16 +107,16 @@ def follow(
         description = describe(where, job)
         state = _state(description)
         if state != shown:
-            print(state, file=out, flush=True)
+            print(state, flush=True)
             shown = state
         for line in reader.lines():
-            print(line, file=out, flush=True)
+            print(line, flush=True)
             if match := _STEP.match(line.split(": ", 1)[-1] if line.startswith("algo-") else line):
                 progress(match["phase"], int(match["step"]), int(match["last"]))
         if description["TrainingJobStatus"] in ENDED:
             break
         time.sleep(poll_s)
-    print(cost_after(description, prices), file=out, flush=True)
+    print(cost_after(description, prices), flush=True)
     if description["TrainingJobStatus"] != "Completed":
         raise Failure(f"{job} {ended_how(description)}")
     return description

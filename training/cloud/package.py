@@ -27,6 +27,7 @@ GIVEN = "given"
 
 _PARTS = ("LICENSE", "MANIFEST.in", "README.md", "cardrec", "csrc", "pyproject.toml", "setup.py", "training")
 _LEFT_OUT = (".so", ".pyc")
+_NOT_NEEDED = "cardrec/data/"
 _VALUE_CHARACTERS = 2500  # SageMaker's limits for hyperparameters: 100 of them, values of this length
 _VALUES = 100
 
@@ -93,7 +94,7 @@ def _code(root: Path) -> list[str]:
             path for part in _PARTS for path in ((root / part).rglob("*") if (root / part).is_dir() else [root / part])
         ]
         names = [path.relative_to(root).as_posix() for path in paths if path.is_file()]
-    names = sorted({name for name in names if not name.endswith(_LEFT_OUT)})
+    names = sorted({name for name in names if not name.endswith(_LEFT_OUT) and not name.startswith(_NOT_NEEDED)})
     if ENTRY not in names:
         raise Failure(f"{root} is no checkout of cardrec: it lacks {ENTRY}; run the command from one")
     return names

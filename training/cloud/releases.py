@@ -7,6 +7,7 @@ FOLDER/previous -> the one before
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.cloud.remote import Remote
+from training.cloud.remote import Done, Remote
 from training.cloud.settings import Deploy
 from training.failure import Failure
 
@@ -27,9 +28,9 @@ for each in *; do [ -d "$each" ] && printf '%s\\n' "$each"; done
 true"""
 _LINK = 'readlink -- "$1/$2" || true'
 _FREE = """df -Pk -- "$1" | awk 'NR == 2 { print $4 }'"""
-_LAND = 'sync; mv -T -- "$1/.incoming" "$1/releases/$2"'
+_LAND = 'sync -f -- "$1" && mv -T -- "$1/.incoming" "$1/releases/$2"'
 # a link can't be changed, but a new one can take its name
-_SWITCH = 'ln -sfn -- "releases/$3" "$1/.$2" && mv -T -- "$1/.$2" "$1/$2" && sync'
+_SWITCH = 'ln -sfn -- "releases/$3" "$1/.$2" && mv -T -- "$1/.$2" "$1/$2" && sync -- "$1"'
 _UNLINK = 'rm -f -- "$1/$2"'
 _REMOVE = 'rm -rf -- "$1/releases/$2"'
 
@@ -82,7 +83,7 @@ class Releases:
             incoming = f"{self._folder}/.incoming"
             likely = [f"--link-dest=../releases/{before}"] if before else []
             self._remote.send(folder, incoming, *likely)
-            if differing := self._remote.send(folder, incoming, "--checksum", "--dry-run", "--itemize-changes").strip():
+            if differing := self._remote.send(folder, incoming, "--dry-run", "--itemize-changes").strip():
                 raise Failure(f"{self._remote.host} has other bytes than were sent: {differing[:200]}; push it again")
             self._remote.run(_LAND, self._folder, name)
             self._say(f"sent {name}")
@@ -132,7 +133,7 @@ class Releases:
             self._point("current", before)
             self._point("previous", earlier)
             if before and self._settings.restart:
-                self._remote.attempt(self._settings.restart)
+                self._on_current(self._settings.restart)
             if remove:
                 self._remote.run(_REMOVE, self._folder, name)
             again = f"{before} counts again" if before else "there is no release, as before"
@@ -148,15 +149,19 @@ class Releases:
 
     def _try(self) -> None:
         """Restarts what uses the release, and runs the smoke test."""
-        release = self._remote.run('cd -- "$1/current" && pwd', self._folder).strip()
         for what, command in (("the restart", self._settings.restart), ("the smoke test", self._settings.smoke)):
             if not command:
                 continue
-            done = self._remote.attempt(command.replace("{release}", shlex.quote(release)))
+            done = self._on_current(command)
             if done.code:
                 said = " ".join((done.stderr or done.stdout).split())[-300:]
                 raise Failure(f"{what} failed with exit code {done.code}: {said or 'it said nothing'}")
             self._say(f"{what} passed")
+
+    def _on_current(self, command: str) -> Done:
+        """Runs a command of the settings there, with the current release's folder in it."""
+        release = self._remote.run('cd -- "$1/current" && pwd', self._folder).rstrip("\n")
+        return self._remote.attempt(command.replace("{release}", shlex.quote(release)))
 
     def _prune(self) -> None:
         """Removes the oldest, but for the current one and the one before."""
@@ -182,5 +187,8 @@ class Releases:
             )
         try:
             yield
-        finally:
-            self._remote.run(_UNLOCK, self._folder)
+        except BaseException:
+            with contextlib.suppress(Failure):  # what failed first is the news
+                self._remote.run(_UNLOCK, self._folder)
+            raise
+        self._remote.run(_UNLOCK, self._folder)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from training.cloud.settings import Deploy
 from training.failure import Failure
@@ -42,7 +45,7 @@ class Done:
 
 
 class Remote:
-    """The machine of the settings.
+    """The machine of the settings. A context manager: there is one connection, which all commands share.
 
     Args:
         settings: say where it is and how it is reached.
@@ -59,13 +62,24 @@ class Remote:
                     f"{program} is not installed; on Debian and Raspberry Pi OS: apt install {package(program)}"
                 )
         self.settings, self.host = settings, settings.host
+        self._socket = tempfile.TemporaryDirectory(prefix="cardrec-")  # ssh takes no long path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Failure):
+            self._run([*self._ssh(), "-O", "exit", "--", self.host], CONNECT_S)
+        self._socket.cleanup()
 
     def _ssh(self) -> list[str]:
         settings = self.settings
         command = ["ssh"]
         if settings.ssh_config:
             command += ["-F", str(Path(settings.ssh_config).expanduser())]
-        command += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}", "-o", "ServerAliveInterval=15"]
+        shared = ("ControlMaster=auto", f"ControlPath={self._socket.name}/ssh", "ControlPersist=yes")
+        for option in ("BatchMode=yes", f"ConnectTimeout={CONNECT_S}", "ServerAliveInterval=15", *shared):
+            command += ["-o", option]
         if settings.port:
             command += ["-p", str(settings.port)]
         if settings.identity:
@@ -96,7 +110,7 @@ class Remote:
         return done.stdout
 
     def send(self, folder: Path, to: str, *options: str) -> str:
-        """Makes a folder there equal to one here, by rsync; returns what rsync printed.
+        """Makes a folder there equal to one here, by rsync, which compares checksums; returns what rsync printed.
 
         Args:
             folder: here.
@@ -107,7 +121,17 @@ class Remote:
             Failure: it failed; what came stays there, and the next call goes on from it.
         """
         target = to if to.startswith("/") else f"./{to}"
-        command = ["rsync", "-rlptD", "--no-owner", "--no-group", "--delete", "--partial", "--protect-args", *options]
+        command = [
+            "rsync",
+            "-rlptD",
+            "--no-owner",
+            "--no-group",
+            "--delete",
+            "--partial",
+            "--checksum",
+            "--protect-args",
+            *options,
+        ]
         command += ["-e", _rsh(self._ssh()), "--", f"{folder}{os.sep}", f"{self.host}:{target}/"]
         done = self._run(command, None)
         if done.code:
@@ -128,9 +152,9 @@ class Remote:
         return Done(done.returncode, out, err)
 
     def _failure(self, what: str, done: Done) -> Failure:
-        said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.code}"
+        said = " ".join((done.stderr or done.stdout).replace("@", "").split()) or f"exit code {done.code}"
         remedy = next((text for sign, text in _REMEDIES.items() if sign in said), "run the same command again")
-        return Failure(f"{what} on {self.host}: {said[-400:]}; {remedy.format(host=self.host)}")
+        return Failure(f"{what} on {self.host}: {said[:400]}; {remedy.format(host=self.host)}")
 
 
 def package(program: str) -> str:

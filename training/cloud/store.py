@@ -26,7 +26,8 @@ class Held:
 
     Attributes:
         size: in bytes.
-        checksum: SHA-256 as `Content.checksum` writes it; empty: S3 has none.
+        checksum: SHA-256 as `Content.checksum` writes it; empty: S3 has none. After that of parts S3 writes how many
+            they are, which some stores leave out, as here.
         etag: of an object in one part, its MD5.
     """
 
@@ -82,7 +83,9 @@ class Store:
                 if missing(error):
                     return None
                 raise
-        return Held(answer["ContentLength"], answer.get("ChecksumSHA256", ""), answer["ETag"].strip('"'))
+        return Held(
+            answer["ContentLength"], answer.get("ChecksumSHA256", "").partition("-")[0], answer["ETag"].strip('"')
+        )
 
     def holds(self, key: str, content: Content) -> bool:
         """Whether an object has this content."""
