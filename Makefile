@@ -30,11 +30,18 @@ test: $(VENV)/.dev ## install, run the whole test suite
 # PyTorch has an environment of its own: what users get is checked without it. One release of it, since others may be built
 # for GPUs alone, and are then gigabytes.
 TORCH ?= torch==2.13.0
-TORCH_TESTS := $(addprefix tests/test_,augment_torch.py outline_training.py training_evaluation.py training_model.py training_run.py training_teacher.py)
+TORCH_TESTS := $(addprefix tests/test_,augment_torch.py cloud_entry.py outline_training.py training_evaluation.py training_model.py training_run.py training_teacher.py)
 
 .PHONY: test-training
 test-training: $(VENV)-training/.dev ## install PyTorch, run the tests of the trainings
 	$(VENV)-training/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
+
+# So has the cloud: SageMaker's library is a gigabyte with what it needs, and a training logs to a part of that (MLflow).
+CLOUD_TESTS := $(addprefix tests/test_cloud_,launch.py registry.py upload.py)
+
+.PHONY: test-cloud
+test-cloud: $(VENV)-cloud/.dev ## install boto3 and SageMaker's library, run the tests of training.cloud
+	CARDREC_TEST_CLOUD=1 $(VENV)-cloud/bin/python -m pytest $(CLOUD_TESTS) $(PYTEST_ARGS)
 
 test-arm64: $(VENV)/.dev ## cross-compile for arm64, run the tests of the native modules under emulation (on Debian)
 	tests/arm64/run $(ARM64_ARGS) $(PYTEST_ARGS)
@@ -72,7 +79,7 @@ bench: $(VENV)/.dev ## time the stages, the import, opening a catalog
 	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name $(PYTEST_ARGS)
 
 clean: ## remove all that the other commands made
-	rm -rf $(VENV) $(VENV)-training build dist demo-output *.egg-info cardrec/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-cloud $(VENV)-training build dist demo-output *.egg-info cardrec/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 preflight:
@@ -94,6 +101,11 @@ $(VENV)/.installed: $(BIN)/python $(NATIVE)
 $(VENV)-training/.dev: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)-training
 	$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --editable '.[training]' pytest pytest-timeout hypothesis
+	@touch $@
+
+$(VENV)-cloud/.dev: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)-cloud
+	$(VENV)-cloud/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cloud]' 'moto[s3]>=5.1' flask flask-cors pytest pytest-timeout hypothesis
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python $(NATIVE)

@@ -19,9 +19,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "test", "AWS_D
 
 
 def need(*modules: str) -> None:
-    """Skips a test module where something is not installed; `make test-cloud` has all of it."""
+    """Skips a test module where something is not installed; under `make test-cloud` that is an error."""
     for module in modules:
         if find_spec(module) is None:
+            if "CARDREC_TEST_CLOUD" in os.environ:
+                raise ModuleNotFoundError(f"{module} is not installed, though these are the tests of the cloud")
             pytest.skip(f"{module} is not installed", allow_module_level=True)
 
 

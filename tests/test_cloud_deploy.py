@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def toml(pi: Machine, tmp_path: Path) -> Path:
 def moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each release has a second of its own."""
     numbers = iter(range(1, 60))
-    monkeypatch.setattr(releases.time, "strftime", lambda *_: f"20261127T0800{next(numbers):02}")
+    monkeypatch.setattr(time, "strftime", lambda *_: f"20261127T0800{next(numbers):02}")
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_bytes_that_differ_there_are_noticed(
     refused(lambda: push(toml, bundle), "has other bytes than were sent", "model.onnx")
     assert not (pi.folder / "cards" / "current").exists() and not list((pi.folder / "cards" / "releases").iterdir())
     monkeypatch.undo()
-    monkeypatch.setattr(releases.time, "strftime", lambda *_: "20261127T080009")
+    monkeypatch.setattr(time, "strftime", lambda *_: "20261127T080009")
     push(toml, bundle)
     assert there(pi)[1] == "09"
 
@@ -251,7 +252,7 @@ def test_an_interrupted_transfer_goes_on(
     assert str((pi.folder / "cards" / "current").readlink()).startswith("releases/20261127T080001")
     assert (pi.folder / "cards" / ".incoming").is_dir()
     monkeypatch.undo()
-    monkeypatch.setattr(releases.time, "strftime", lambda *_: "20261127T080009")
+    monkeypatch.setattr(time, "strftime", lambda *_: "20261127T080009")
     push(toml, BUNDLED)
     assert there(pi) == (["01", "09"], "09", "01")
     assert tree(pi.folder / "cards" / "current" / "model") == tree(BUNDLED)

@@ -62,6 +62,11 @@ def refused(what: Callable[[], None], *words: str) -> str:
     return message
 
 
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
 def matching(name: str, what: str, method: str = "") -> Callable[[Environ], str | None]:
     """Lets requests for a key end badly."""
     return lambda environ: (
@@ -151,7 +156,7 @@ def test_an_interrupted_upload_is_not_complete(
 def test_a_file_that_changes_while_it_is_sent_is_refused(
     folder: Path, cloud_toml: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = upload.content_of
+    real = files.content_of
 
     def late(path: Path) -> files.Content:
         content = real(path)
@@ -183,7 +188,7 @@ def test_what_else_is_there_stays_unless_pruned(folder: Path, cloud_toml: Path, 
         (lambda folder: (folder / "two\nlines").write_text(""), ("two\\nlines", "control characters")),
         (lambda folder: Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_text(""), ("no UTF-8",)),
         (shutil.rmtree, ("is not a folder",)),
-        (lambda folder: [shutil.rmtree(folder), folder.mkdir()], ("holds no files",)),
+        (emptied, ("holds no files",)),
     ],
 )
 def test_what_can_not_be_kept_is_named_before_anything_is_sent(
@@ -229,7 +234,7 @@ def test_a_manifest_can_not_lead_out_of_the_folder(cloud_toml: Path, s3: Any, tm
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 9}', b'{"format": 1, "files": {"a": {}}, "empty": []}'])
 def test_damaged_manifests(cloud_toml: Path, s3: Any, tmp_path: Path, text: bytes) -> None:
     s3.put_object(Bucket=BUCKET, Key=f"p/data/{MANIFEST}", Body=text)
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "no manifest of an upload")
+    refused(lambda: fetch(tmp_path / "back", cloud_toml), "no manifest")
 
 
 def test_a_folder_that_is_there(folder: Path, cloud_toml: Path, s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +250,7 @@ def test_no_room_for_a_download(
     folder: Path, cloud_toml: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(folder, cloud_toml)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))
     refused(lambda: fetch(tmp_path / "back", cloud_toml), "8,000 bytes are to come", "room for 5")
 
 

@@ -141,7 +141,7 @@ def _check_contents(folder: Path, uri: str) -> None:
     contents = folder / CONTENTS
     if not contents.is_file():
         raise Failure(f"{uri} has no {CONTENTS}; it was not made by training.cloud.entry")
-    files, _ = read_manifest(contents.read_bytes(), f"{uri}/{CONTENTS}")
+    files, _ = read_manifest(contents.read_bytes(), f"{uri}/{CONTENTS}", _AGAIN)
     there = set(list_folder(folder).files) - {CONTENTS}
     wrong = [n for n in files if n not in there or content_of(folder / n).sha256 != files[n].sha256]
     if wrong or there != set(files):

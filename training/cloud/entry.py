@@ -42,7 +42,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SM_CHANNEL_DATA", "/opt/ml/input/data/data")))
-    parser.add_argument("--run", type=Path, default=Path("/opt/ml/checkpoints"))
+    parser.add_argument("--checkpoints", type=Path, default=Path("/opt/ml/checkpoints"))
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
     parser.add_argument("--failure", type=Path, default=Path("/opt/ml/output/failure"))
     options, _ = parser.parse_known_args(given)
@@ -51,13 +51,13 @@ def main(given: Sequence[str] | None = None) -> None:
     try:
         from training import train
 
-        options.run.mkdir(parents=True, exist_ok=True)
-        resume = ["--resume"] if (options.run / "checkpoint.pt").exists() else []
+        options.checkpoints.mkdir(parents=True, exist_ok=True)
+        resume = ["--resume"] if (options.checkpoints / "checkpoint.pt").exists() else []
         if leads and resume:
             print("going on from the last checkpoint", flush=True)
-        train.main([str(options.config), "--data", str(options.data), "--out", str(options.run), *resume])
+        train.main([str(options.config), "--data", str(options.data), "--out", str(options.checkpoints), *resume])
         if leads:
-            keep(options.run, options.model)
+            keep(options.checkpoints, options.model)
     except BaseException as error:
         if options.failure.parent.is_dir() and not options.failure.exists():
             options.failure.write_text(f"{type(error).__name__}: {error}"[:1024])  # becomes the job's FailureReason

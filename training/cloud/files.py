@@ -126,7 +126,9 @@ def manifest_of(contents: Mapping[str, Content], empty: tuple[str, ...]) -> byte
     return (json.dumps({"format": FORMAT, "files": files, "empty": empty}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def read_manifest(text: bytes, where: str) -> tuple[dict[str, Content], tuple[str, ...]]:
+def read_manifest(
+    text: bytes, where: str, remedy: str = "upload the folder again"
+) -> tuple[dict[str, Content], tuple[str, ...]]:
     """Files and empty folders of a manifest.
 
     Raises:
@@ -141,7 +143,7 @@ def read_manifest(text: bytes, where: str) -> tuple[dict[str, Content], tuple[st
         for name in (*files, *empty):
             _inside(name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Failure(f"{where} is no manifest of an upload ({error}); upload the folder again") from error
+        raise Failure(f"{where} is no manifest ({error}); {remedy}") from error
     return files, empty
 
 

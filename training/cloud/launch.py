@@ -127,7 +127,7 @@ def _train(where: Where, job: Job, inputs: Inputs, names: dict[str, str]) -> str
             sagemaker_session=_sagemaker_session(where),
             role=where.role,
             base_job_name="cardrec",
-            training_image=container(job, where, "training"),
+            training_image=container(job, where),
             source_code=SourceCode(source_dir=inputs.code, entry_script=ENTRY, requirements=REQUIREMENTS),
             distributed=Torchrun(process_count_per_node=job.processes or None),
             compute=Compute(
@@ -163,13 +163,12 @@ def _sagemaker_session(where: Where) -> Any:
     )
 
 
-def container(job: Job, where: Where, scope: str) -> str:
+def container(job: Job, where: Where) -> str:
     """The address of AWS's PyTorch container, or of the settings' own.
 
     Args:
         job: says which versions.
         where: says which region.
-        scope: "training" or "inference".
 
     Raises:
         ValueError: there is no such container.
@@ -183,7 +182,12 @@ def container(job: Job, where: Where, scope: str) -> str:
         raise Failure("no region is set; put `region` under [cloud], or set AWS_DEFAULT_REGION")
     return str(
         image_uris.retrieve(
-            "pytorch", region, version=job.pytorch, py_version=job.python, instance_type=job.instance, image_scope=scope
+            "pytorch",
+            region,
+            version=job.pytorch,
+            py_version=job.python,
+            instance_type=job.instance,
+            image_scope="training",
         )
     )
 

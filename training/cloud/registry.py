@@ -63,7 +63,7 @@ def register(cloud: Cloud, store: Store, bundle: Path, job: str = "") -> tuple[V
     properties |= {name: value for name, value in lineage.items() if value} | figures_of(model.details)
     version = registry.add(
         sent.uri,
-        container(cloud.job, cloud.cloud, "inference"),
+        container(cloud.job, cloud.cloud),
         f"s3://{store.bucket}/{place}/{METRICS}",
         properties,
         name=model.name,

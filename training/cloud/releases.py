@@ -23,8 +23,9 @@ __all__ = ["Release", "Releases"]
 
 _LOCK = 'mkdir -p -- "$1/releases" && mkdir -- "$1/.deploying"'
 _UNLOCK = 'rmdir -- "$1/.deploying"'
-_LIST = """cd -- "$1/releases" 2>/dev/null || exit 0
-for each in *; do [ -d "$each" ] && printf '%s\\n' "$each"; done
+_LIST = """cd -- "$1" 2>/dev/null || exit 0
+for each in current previous; do readlink "$each" || echo; done
+for each in releases/*; do [ -d "$each" ] && printf '%s\\n' "$each"; done
 true"""
 _LINK = 'readlink -- "$1/$2" || true'
 _FREE = """df -Pk -- "$1" | awk 'NR == 2 { print $4 }'"""
@@ -63,9 +64,9 @@ class Releases:
 
     def all(self) -> list[Release]:
         """Those that are there, oldest first."""
-        marks = {self._link(mark): mark for mark in ("previous", "current")}
-        names = self._remote.run(_LIST, self._folder).splitlines()
-        return [Release(name, marks.get(name, "")) for name in sorted(names)]
+        lines = [line.removeprefix("releases/") for line in self._remote.run(_LIST, self._folder).splitlines()]
+        marks = dict(zip(lines[:2], ("current", "previous"), strict=False))
+        return [Release(name, marks.get(name, "")) for name in sorted(lines[2:])]
 
     def _link(self, which: str) -> str:
         return self._remote.run(_LINK, self._folder, which).strip().removeprefix("releases/")

@@ -110,7 +110,7 @@ class Registry:
 
         Args:
             uri: S3 address of the folder.
-            image: container that could serve it, which SageMaker asks for.
+            image: container that made it; SageMaker asks for one.
             metrics: S3 address of its figures.
             properties: see `Version`.
             name: for people.
