@@ -105,7 +105,7 @@ $(VENV)-training/.dev: $(VENV)/.dev
 
 $(VENV)-cloud/.dev: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)-cloud
-	$(VENV)-cloud/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cloud]' 'moto[s3]>=5.1' flask flask-cors pytest pytest-timeout hypothesis
+	$(VENV)-cloud/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cloud]' 'moto[s3]>=5.1' flask flask-cors onnx pytest pytest-timeout hypothesis
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python $(NATIVE)

@@ -68,7 +68,7 @@ def machine(place: Path) -> Iterator[Machine]:
     )
     known = place / "known_hosts"
     known.write_text(f"[127.0.0.1]:{port} " + (place / "host_key.pub").read_text())
-    config = place / "ssh config"
+    config = place / "ssh's config"
     config.write_text(
         f"Host cards\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {user_key}\n"
         f" IdentitiesOnly yes\n UserKnownHostsFile {known}\n GlobalKnownHostsFile /dev/null\n"

@@ -139,6 +139,14 @@ def test_rollback(toml: Path, pi: Machine, capsys: pytest.CaptureFixture[str], b
     assert there(pi) == (["01", "02", "03"], "01", "03")
 
 
+def test_what_counts_and_what_counted_is_never_removed(toml: Path, pi: Machine, bundle: Path) -> None:
+    for _ in range(3):
+        push(toml, bundle, "--keep", 3)
+    call(toml, "rollback", "--to", name_of(1, bundle), "--smoke", OK)
+    push(toml, bundle, "--keep", 1)
+    assert there(pi) == (["01", "04"], "04", "01")
+
+
 def test_nothing_to_roll_back_to(toml: Path, pi: Machine, bundle: Path) -> None:
     refused(lambda: call(toml, "rollback"), "no release before the current one", "none")
     push(toml, bundle)

@@ -89,10 +89,9 @@ class LogReader:
             with explained(f"the log of {self._job}"):
                 page = self._logs.get_log_events(logGroupName=GROUP, logStreamName=stream, startFromHead=True, **token)
             yield from (event["message"] for event in page["events"])
-            if page["nextForwardToken"] == self._after[stream] or not page["events"]:
-                self._after[stream] = page["nextForwardToken"]
+            before, self._after[stream] = self._after[stream], page["nextForwardToken"]
+            if self._after[stream] == before or not page["events"]:
                 return
-            self._after[stream] = page["nextForwardToken"]
 
 
 def follow(where: Where, job: str, prices: Prices, *, poll_s: float, progress: Progress) -> dict[str, Any]:
