@@ -71,7 +71,9 @@ def draw(diagrams: Mapping[str, Sequence[Bin]], path: Path) -> bool:
             low, high = sorted((one.said, one.was))
             axes.vlines(one.said, low, high, color="#c8321f", lw=1)
             size, opacity = 20 + 500 * one.weight, 0.35 if one.photos < 10 else 0.9
-            axes.scatter(one.said, one.was, s=size, color="#3d7a4e", alpha=opacity, edgecolors="none", zorder=3)
+            axes.scatter(
+                one.said, one.was, s=size, color="#3d7a4e", alpha=opacity, edgecolors="none", zorder=3, clip_on=False
+            )
         axes.set_title(f"{title}\nerror {calibration_error(bins):.3f}", fontsize=9, loc="left")
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
         axes.grid(color="#e6e6e6", linewidth=0.7)
