@@ -28,12 +28,12 @@ test: $(VENV)/.dev ## install, run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # PyTorch has an environment of its own: what users get is checked without it. One release of it, since others may be built
-# for GPUs alone, and are then gigabytes.
+# for GPUs alone, and are then gigabytes. Ray, half a gigabyte, is tested there as well.
 TORCH ?= torch==2.13.0
-TORCH_TESTS := $(addprefix tests/test_,augment_torch.py cloud_entry.py outline_training.py training_evaluation.py training_model.py training_run.py training_teacher.py)
+TORCH_TESTS := $(addprefix tests/test_,augment_torch.py bulk_ray.py cloud_entry.py outline_training.py training_evaluation.py training_model.py training_run.py training_teacher.py)
 
 .PHONY: test-training
-test-training: $(VENV)-training/.dev ## install PyTorch, run the tests of the trainings
+test-training: $(VENV)-training/.dev ## install PyTorch and Ray, run the tests of the trainings and of building with Ray
 	$(VENV)-training/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
 
 # So has the cloud: SageMaker's library is a gigabyte with what it needs, and a training logs to a part of that (MLflow).
@@ -100,7 +100,7 @@ $(VENV)/.installed: $(BIN)/python $(NATIVE)
 
 $(VENV)-training/.dev: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)-training
-	$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --editable '.[training]' pytest pytest-timeout hypothesis
+	$(VENV)-training/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --editable '.[training,ray]' pytest pytest-timeout hypothesis
 	@touch $@
 
 $(VENV)-cloud/.dev: $(VENV)/.dev

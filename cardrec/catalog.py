@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from cardrec.bulk import Engine
     from cardrec.calibrate import Sample
     from cardrec.importer import Item
     from cardrec.search import QuantisedVectors
@@ -82,8 +83,9 @@ class Catalog:
         on_skip: OnSkip | None = None,
         progress: Progress | None = None,
         pictures: bool | PictureKind = False,
+        engine: Engine | None = None,
     ) -> BuildReport:
-        """Encode pictures and write a new catalog. The items are streamed, one batch in memory, however many there are.
+        """Encode pictures and write a new catalog. The items are streamed, few in memory, however many there are.
 
         Args:
             path: the folder to make; its parents are made too.
@@ -102,6 +104,7 @@ class Catalog:
                 KB; arrays are taken in the order of colours that ``encoder.color`` says, BGR where it says none.
                 ``"paths"`` keeps only where each lies, relative to the catalog if that is below the catalog's parent
                 folder, and what it holds: one that is gone or changed later is not compared. All items must be paths.
+            engine: where the pictures are encoded, such as a `cardrec.bulk_ray.RayEngine`; None: in this process.
 
         Returns:
             What was added, what was skipped and why, which cards look the same, and which can't be told apart.
@@ -130,6 +133,7 @@ class Catalog:
                 progress=progress,
                 pictures=kind,
                 seen=None if sample is None else sample.see,
+                engine=engine,
             )
 
         comparison = _Comparison(near, progress)

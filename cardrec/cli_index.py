@@ -13,6 +13,7 @@ import click
 from cardrec.cli_options import complain, encoder_options, json_option, open_embedder, print_json, require_subcommand
 
 if TYPE_CHECKING:
+    from cardrec.bulk import Engine
     from cardrec.ingest import BuildReport, OnDuplicate, OnSkip, Progress
     from cardrec.pictures import PictureKind
 
@@ -91,6 +92,13 @@ def ingest_options(command: Command) -> Command:
     show_default=True,
     help="Of the stored vectors; float16 halves the file.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where pictures are encoded: here, or on the Ray cluster of RAY_ADDRESS, which must see the same files.",
+)
 @ingest_options
 def build(
     *,
@@ -102,6 +110,7 @@ def build(
     overwrite: bool,
     dtype: Any,
     pictures: PictureKind | None,
+    engine: str,
     model: Path | None,
     backend: str,
     threads: int,
@@ -113,6 +122,7 @@ def build(
       cardrec index build card-images/ my.cardrec
       cardrec index build cards.csv my.cardrec --report skipped.csv
       cardrec index build scans.jsonl my.cardrec --on-duplicate keep-all    several pictures of each card
+      cardrec index build cards.csv my.cardrec --engine ray                 on many machines, to the same bytes
 
     Each picture shows one card and nothing around it. In a folder the card_id is the file's name without its ending. A
     manifest has the columns card_id and image (relative to the manifest) and any others, which become metadata; name,
@@ -125,6 +135,8 @@ def build(
     from cardrec.importer import open_items
 
     items = open_items(source)
+    cluster = _cluster(model, backend) if engine == "ray" else None
+    backend = backend if cluster is None else "onnx"
     with open_embedder(model, backend, threads) as encoder, _progress() as (progress, on_skip):
         made = Catalog.build(
             catalog,
@@ -137,8 +149,18 @@ def build(
             progress=progress,
             on_skip=on_skip,
             pictures=pictures or False,
+            engine=cluster,
         )
     _tell(catalog, made, report)
+
+
+def _cluster(model: Path | None, backend: str) -> Engine:
+    """The engine on many machines, which have processors in common."""
+    if backend == "hailo":
+        raise click.UsageError("--engine ray encodes on processors: leave out --backend hailo")
+    from cardrec.bulk_ray import RayEngine
+
+    return RayEngine(model)
 
 
 @index.command()

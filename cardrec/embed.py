@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,10 @@ from cardrec.encode import Embeddings, Encoder, encode_in_order, unit
 from cardrec.errors import DeviceError, InputError, ModelError
 from cardrec.image import Frame, load
 from cardrec.model import Model
-from cardrec.rectify import whole
+from cardrec.rectify import INPUT_SIZE, whole
 from cardrec.types import Color, ImageLike
 
-__all__ = ["Embedder", "open_encoder"]
+__all__ = ["Embedder", "Prepared", "open_encoder"]
 
 
 def open_encoder(model: Model | str | Path | None = None, *, backend: str = "auto", threads: int = 0) -> Encoder:
@@ -73,6 +74,13 @@ def _say_once(level: int, message: str) -> None:
     logging.getLogger(__name__).log(level, message)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A picture of a whole card as the model takes it: (224, 224, 3) uint8 RGB; see `Embedder.prepare`."""
+
+    pixels: NDArray[np.uint8]
+
+
 class Embedder:
     """Turns pictures of whole cards into unit vectors; thread-safe, a context manager.
 
@@ -110,7 +118,9 @@ class Embedder:
         """Length of a vector."""
         return self._encoder.model.dimension
 
-    def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
+    def encode(
+        self, images: ImageLike | Frame | Prepared | Sequence[ImageLike | Frame | Prepared]
+    ) -> NDArray[np.float32]:
         """Embeds pictures that show one whole card each, nothing around it.
 
         Args:
@@ -131,9 +141,26 @@ class Embedder:
         encode_in_order(self._encoder, images if _is_sequence(images) else [images], self._write, keep)  # type: ignore[arg-type]
         return np.concatenate(vectors) if vectors else np.empty((0, self.dimension), np.float32)
 
-    def _write(self, pixels: NDArray[np.uint8], images: Sequence[ImageLike | Frame]) -> None:
+    def prepare(self, image: ImageLike | Frame) -> Prepared:
+        """Scales a picture to the model's input, which `encode` takes instead; on several threads at once if need be.
+
+        Raises:
+            InputError: the picture can't be used.
+            OSError: a path can't be read.
+        """
+        made = Prepared(np.empty((INPUT_SIZE, INPUT_SIZE, 3), np.uint8))
+        self._scale(image, made.pixels)
+        return made
+
+    def _write(self, pixels: NDArray[np.uint8], images: Sequence[ImageLike | Frame | Prepared]) -> None:
         for place, image in zip(pixels, images, strict=False):
-            whole(image if isinstance(image, Frame) else load(image, color=self._color), place)
+            if isinstance(image, Prepared):
+                place[:] = image.pixels
+            else:
+                self._scale(image, place)
+
+    def _scale(self, image: ImageLike | Frame, place: NDArray[np.uint8]) -> None:
+        whole(image if isinstance(image, Frame) else load(image, color=self._color), place)
 
     def close(self) -> None:
         """Closes the encoder; further calls do nothing."""

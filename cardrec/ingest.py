@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -10,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from cardrec.bulk import Engine, LocalEngine, Pending, unit_rows
 from cardrec.cards import check_card
 from cardrec.errors import CatalogError, InputError
 from cardrec.image import load
 from cardrec.picture_paths import place_of
 from cardrec.pictures import PictureKind, shrunk
-from cardrec.search import unit_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cardrec.bulk import Outcome
     from cardrec.duplicates import Duplicate
     from cardrec.importer import Item
     from cardrec.segment_writer import SegmentWriter
@@ -49,9 +49,6 @@ OnSkip = Callable[[str, str, str], None]
 
 Progress = Callable[[str, int, "int | None"], None]
 """Called with (stage, done, total): stage is ``"encode"`` or ``"duplicates"``, total is None where it is not known."""
-
-# The machine's fault, not the picture's: skipping it would hide that the disk is full or that files are left open.
-_FATAL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}
 
 
 class CardEncoder(Protocol):
@@ -98,22 +95,6 @@ class BuildReport:
     twins: list[tuple[str, ...]] = field(default_factory=list)
 
 
-class _Pending(NamedTuple):
-    card_id: str
-    text: str
-    image: ImageLike
-
-
-def _unit_rows(vectors: NDArray[Any], card_ids: Sequence[str]) -> NDArray[np.float32]:
-    """The rows scaled to length 1; a row that has no direction is an `InputError` that names the card."""
-    largest = np.abs(vectors.astype(np.float64)).max(axis=1)
-    wrong = ~(np.isfinite(largest) & (largest > 0))
-    if wrong.any():
-        card_id = card_ids[int(np.argmax(wrong))]
-        raise InputError(f"the vector of card {card_id!r} is zero, NaN or infinite; a direction was expected")
-    return unit_vectors(vectors)
-
-
 def write_vectors(
     writer: SegmentWriter,
     card_ids: Sequence[str],
@@ -134,8 +115,8 @@ def write_vectors(
         cards = [check_card(card_id, each) for card_id, each in zip(card_ids[part], metas, strict=True)]
         for card_id, _ in cards:
             ids.add(card_id)
-        writer.add(cards, _unit_rows(vectors[part], card_ids[part]))
-        ids.written()
+        writer.add(cards, unit_rows(vectors[part], card_ids[part]))
+        ids.written(card_ids[part])
 
 
 def write_items(
@@ -149,8 +130,9 @@ def write_items(
     progress: Progress | None,
     pictures: PictureKind | None = None,
     seen: Callable[[str, ImageLike], None] | None = None,
+    engine: Engine | None = None,
 ) -> list[Skipped]:
-    """Encode and write items, one batch in memory at a time; returns the pictures that could not be used.
+    """Encode and write items, few batches in memory at a time; returns the pictures that could not be used.
 
     The ids of ``existing``, the catalog that the segment will join, count as taken; ``seen`` is called with each
     picture that was written; the rest is as in `Catalog.build`.
@@ -164,16 +146,17 @@ def write_items(
     color: Color = getattr(encoder, "color", "bgr")
     skipped: list[Skipped] = []
     done = 0
-    for batch in _batches(items, ids, by_path=pictures == "paths"):
+    source = _batches(items, ids, by_path=pictures == "paths")
+    for batch, outcomes in (engine or LocalEngine(encoder)).run(source):
         done += len(batch)
-        kept, vectors = _encode_readable(encoder, batch, skipped, on_skip)
+        kept, vectors = _readable(batch, outcomes, skipped, on_skip)
         if kept:
             _keep_pictures(writer, [each.image for each in kept], pictures, color)
-            writer.add([(each.card_id, each.text) for each in kept], vectors)
+            writer.add([(each.card_id, each.text) for each in kept], np.stack(vectors))
         if seen is not None:
             for each in kept:
                 seen(each.card_id, each.image)
-        ids.written()
+        ids.written(each.card_id for each in kept)
         if progress is not None:
             progress("encode", done, total)
     if done and not writer.rows:
@@ -190,8 +173,8 @@ def _keep_pictures(writer: SegmentWriter, images: list[ImageLike], kind: Picture
         writer.add_paths([place_of(image, writer.catalog) for image in images if isinstance(image, _PATHS)])
 
 
-def _batches(items: Iterable[Item], ids: _Ids, *, by_path: bool) -> Iterator[list[_Pending]]:
-    batch: list[_Pending] = []
+def _batches(items: Iterable[Item], ids: _Ids, *, by_path: bool) -> Iterator[list[Pending]]:
+    batch: list[Pending] = []
     for number, item in enumerate(items, start=1):
         batch.append(_checked(item, number))
         if by_path and not isinstance(batch[-1].image, _PATHS):
@@ -208,7 +191,7 @@ def _batches(items: Iterable[Item], ids: _Ids, *, by_path: bool) -> Iterator[lis
 
 
 class _Ids:
-    """The ids that are taken: in the catalog, in the segment being written, in the batch being collected."""
+    """The ids that are taken: in the catalog, in the segment being written, or not written, or not yet."""
 
     def __init__(self, writer: SegmentWriter, existing: Snapshot | None, on_duplicate: OnDuplicate) -> None:
         if on_duplicate not in ("error", "keep-all"):
@@ -216,68 +199,49 @@ class _Ids:
         self._writer = writer
         self._existing = existing
         self._keep_all = on_duplicate == "keep-all"
-        self._batch: set[str] = set()
+        self._unwritten: set[str] = set()
 
     def add(self, card_id: str) -> None:
         """Take an id, or refuse it."""
         if self._keep_all:
             return
         taken = self._existing is not None and card_id in self._existing
-        if taken or card_id in self._batch or card_id in self._writer:
+        if taken or card_id in self._unwritten or card_id in self._writer:
             what = "is in the catalog already" if taken else "occurs twice"
             raise CatalogError(
                 f"card_id {card_id!r} {what}; give each card its own id, or say on_duplicate='keep-all' to keep "
                 f"several views of one card"
             )
-        self._batch.add(card_id)
+        self._unwritten.add(card_id)
 
-    def written(self) -> None:
-        """The batch is in the segment now."""
-        self._batch.clear()
+    def written(self, card_ids: Iterable[str]) -> None:
+        """These are in the segment now."""
+        self._unwritten.difference_update(card_ids)
 
 
-def _checked(item: Item, number: int) -> _Pending:
+def _checked(item: Item, number: int) -> Pending:
     if not isinstance(item, tuple) or len(item) != 3:
         raise InputError(f"item {number} is {item!r:.80}; a tuple (card_id, image, metadata) was expected")
     card_id, image, meta = item
     card_id, text = check_card(card_id, meta)
-    return _Pending(card_id, text, image)
+    return Pending(card_id, text, image)
 
 
-def _encode(encoder: CardEncoder, pending: list[_Pending]) -> NDArray[np.float32]:
-    vectors = np.asarray(encoder.encode([each.image for each in pending]))
-    if vectors.shape != (len(pending), encoder.dimension):
-        raise CatalogError(
-            f"the encoder gave vectors of shape {vectors.shape}; {(len(pending), encoder.dimension)} was expected"
-        )
-    return _unit_rows(vectors, [each.card_id for each in pending])
-
-
-def _encode_readable(
-    encoder: CardEncoder, batch: list[_Pending], skipped: list[Skipped], on_skip: OnSkip | None
-) -> tuple[list[_Pending], NDArray[np.float32]]:
-    """Encode a batch; if that fails each picture on its own, to find those that can't be used."""
-    try:
-        return batch, _encode(encoder, batch)
-    except (InputError, OSError) as error:
-        _raise_if_fatal(error)
-    kept: list[_Pending] = []
-    vectors = [np.empty((0, encoder.dimension), np.float32)]
-    for each in batch:
-        try:
-            vectors.append(_encode(encoder, [each]))
-            kept.append(each)
-        except (InputError, OSError) as error:
-            _raise_if_fatal(error)
-            skipped.append(Skipped(each.card_id, _source(each.image), str(error)))
+def _readable(
+    batch: list[Pending], outcomes: list[Outcome], skipped: list[Skipped], on_skip: OnSkip | None
+) -> tuple[list[Pending], list[NDArray[np.float32]]]:
+    """The cards of a batch that have a vector, and the vectors; the others are reported."""
+    kept: list[Pending] = []
+    vectors: list[NDArray[np.float32]] = []
+    for each, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            skipped.append(Skipped(each.card_id, _source(each.image), str(outcome)))
             if on_skip is not None:
                 on_skip(*skipped[-1])
-    return kept, np.concatenate(vectors)
-
-
-def _raise_if_fatal(error: Exception) -> None:
-    if isinstance(error, OSError) and error.errno in _FATAL:
-        raise error
+        else:
+            kept.append(each)
+            vectors.append(outcome)
+    return kept, vectors
 
 
 def _source(image: object) -> str:

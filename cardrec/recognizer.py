@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cardrec.catalog import Catalog
 from cardrec.decide import Calibration
 from cardrec.detect import Detector, OutlineDetector
-from cardrec.embed import Embedder, open_encoder
+from cardrec.embed import Embedder, Prepared, open_encoder
 from cardrec.encode import Encoder, chunks
 from cardrec.errors import CardrecError, InputError
 from cardrec.evidence import declared_from
@@ -291,10 +291,16 @@ class Recognizer:
         """
         return Tracker(patience_s=patience_s, min_confidence=self._declared_from)
 
-    def encode(self, images: ImageLike | Frame | Sequence[ImageLike | Frame]) -> NDArray[np.float32]:
+    def encode(
+        self, images: ImageLike | Frame | Prepared | Sequence[ImageLike | Frame | Prepared]
+    ) -> NDArray[np.float32]:
         """Embeds pictures that show one whole card each: (n, dimension) float32 unit vectors; see `Embedder.encode`."""
         self._check_open()
         return self._embedder.encode(images)
+
+    def prepare(self, image: ImageLike | Frame) -> Prepared:
+        """A picture of a whole card as the model's input; see `Embedder.prepare`."""
+        return self._embedder.prepare(image)
 
     @property
     def color(self) -> Color:

@@ -47,7 +47,9 @@ def test_build_streams_in_batches(tmp_path: Path, encoder: FakeEncoder) -> None:
             yield item(seed)
 
     seen: list[tuple[str, int, int | None]] = []
-    report = Catalog.build(tmp_path / "c", stream(), encoder=encoder, progress=lambda *state: seen.append(state))
+    report = Catalog.build(
+        tmp_path / "c", stream(), encoder=encoder, calibration=None, progress=lambda *state: seen.append(state)
+    )
     assert report.added == 100
     assert max(encoder.calls) == 16
     assert seen[0] == ("encode", 16, None)
