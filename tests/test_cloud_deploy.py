@@ -78,7 +78,7 @@ def refused(what: Callable[[], None], *words: str) -> str:
     with pytest.raises(SystemExit) as stopped:
         what()
     message = str(stopped.value)
-    assert message.startswith("deploy: ") and "\n" not in message
+    assert message.startswith("python -m training.cloud deploy: ") and "\n" not in message
     for word in words:
         assert word in message
     return message

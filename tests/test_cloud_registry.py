@@ -61,7 +61,7 @@ def refused(what: Callable[[], None], *words: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         what()
     message = str(stopped.value)
-    assert message.startswith("registry: ") and "\n" not in message
+    assert message.startswith("python -m training.cloud registry: ") and "\n" not in message
     for word in words:
         assert word in message
 

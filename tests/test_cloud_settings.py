@@ -245,4 +245,4 @@ def test_without_boto3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "boto3", None)
     with pytest.raises(SystemExit) as stopped:
         upload.main([str(tmp_path), "s3://bucket/key"])
-    assert str(stopped.value) == "upload: boto3 is not installed; pip install '.[cloud]'"
+    assert str(stopped.value) == "python -m training.cloud upload: boto3 is not installed; pip install '.[cloud]'"

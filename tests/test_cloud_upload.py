@@ -278,7 +278,10 @@ download.main(["data", {str(small / "back")!r}, "--cloud", {str(cloud_toml)!r}])
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"this system lets nobody mount in a namespace: {done.stderr.strip()}")
     assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("download: the disk of") and "make room" in done.stderr
+    assert (
+        done.stderr.splitlines()[-1].startswith("python -m training.cloud download: the disk of")
+        and "make room" in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert set(done.stdout.split()) == {".back.partial", "other"}
 

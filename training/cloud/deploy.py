@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cardrec.catalog import Catalog
-from cardrec.errors import CardrecError
 from cardrec.model import Model
 from cardrec.store import LOCK
 from training.cloud.releases import Releases
@@ -28,6 +27,8 @@ from training.cloud.settings import Deploy, add_cloud_option, read_cloud
 from training.failure import Failure, one_line
 
 __all__ = ["assemble", "smoke_of"]
+
+COMMAND = "python -m training.cloud deploy"
 
 _IDENTIFY = "identify {release}/smoke/photo.jpg --model {release}/model --catalog {release}/smoke/catalog"
 _VERIFY = "index verify {release}/catalog"
@@ -83,9 +84,7 @@ def smoke_of(settings: Deploy, *, catalog: bool) -> str:
 
 
 def _options(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--host", help="instead of the one of the settings")
     shared.add_argument("--smoke", help="shell command that must succeed there; {release} is the release's folder")
@@ -103,7 +102,7 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> None:
     options = _options(given)
-    with one_line("deploy"):
+    with one_line(COMMAND):
         settings = read_cloud(options.cloud).deploy
         settings = replace(settings, host=options.host or settings.host, smoke=options.smoke or settings.smoke)
         with Remote(settings) as remote:
@@ -122,12 +121,7 @@ def _push(options: argparse.Namespace, remote: Remote, settings: Deploy) -> None
         raise Failure(f"--keep is {keep}; expected at least 1, the release that is sent")
     settings = replace(settings, keep=keep, smoke=smoke_of(settings, catalog=options.catalog is not None))
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            model = assemble(
-                Path(folder) / "release", options.bundle, options.catalog, smoke="/smoke/" in settings.smoke
-            )
-        except CardrecError as error:
-            raise Failure(str(error)) from error
+        model = assemble(Path(folder) / "release", options.bundle, options.catalog, smoke="/smoke/" in settings.smoke)
         name = Releases(remote, settings).push(Path(folder) / "release", model.fingerprint[:12])
     print(f"{name} is current")
 

@@ -24,6 +24,8 @@ from training.progress import Progress, bar
 
 __all__ = ["download", "read_remote_manifest", "room_for"]
 
+COMMAND = "python -m training.cloud download"
+
 
 def read_remote_manifest(store: Store, key: str) -> bytes:
     """The manifest of an upload.
@@ -105,15 +107,13 @@ def room_for(folder: Path, size: int) -> None:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud download", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="s3://BUCKET/KEY, or a name under the bucket and prefix of the settings")
     parser.add_argument("folder", type=Path, help="must not be there, or hold just this")
     add_cloud_option(parser)
     options = parser.parse_args(given)
 
-    with one_line("download"):
+    with one_line(COMMAND):
         where = read_cloud(options.cloud).cloud
         bucket, key = place_of(where, options.name)
         with bar() as progress:

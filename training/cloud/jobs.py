@@ -23,6 +23,8 @@ from training.progress import bar
 
 __all__ = ["status", "stop"]
 
+COMMAND = "python -m training.cloud jobs"
+
 LISTED = 20
 
 
@@ -61,9 +63,7 @@ def stop(where: Where, job: str) -> str:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("status", "follow", "stop", "fetch"))
     parser.add_argument("job", nargs="?", default="", help="its name; `status` alone lists the last ones")
     parser.add_argument("--out", type=Path, help="folder for what is fetched; must not be there")
@@ -78,7 +78,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if options.action in ("fetch", "follow") and options.out is None:
         parser.error(f"{options.action} needs --out")
 
-    with one_line("jobs"):
+    with one_line(COMMAND):
         where = read_cloud(options.cloud).cloud
         if options.action == "status":
             print("\n".join(status(where, options.job)))

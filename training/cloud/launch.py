@@ -34,6 +34,8 @@ from training.settings import Settings, read_settings
 
 __all__ = ["CHECKPOINTS", "RECORD", "container", "launch"]
 
+COMMAND = "python -m training.cloud launch"
+
 CHECKPOINTS = "checkpoints"
 RECORD = "launch.json"
 """Beside a run's checkpoints: its lineage and its settings."""
@@ -212,9 +214,7 @@ def confirm(question: str) -> None:
 
 
 def _options(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="of the training")
     parser.add_argument("--out", type=Path, help="folder for the checkpoint and the logs; must not be there")
     parser.add_argument("--instance", help="instead of the one of the settings")
@@ -233,7 +233,7 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> None:
     options = _options(given)
-    with one_line("launch"):
+    with one_line(COMMAND):
         cloud = read_cloud(options.cloud)
         job = replace(cloud.job, spot=cloud.job.spot and not options.on_demand)
         job = replace(job, instance=options.instance or job.instance, count=options.count or job.count)

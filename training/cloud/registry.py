@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardrec.errors import CardrecError
 from cardrec.model import Model
 from training.cloud.download import download
 from training.cloud.follow import describe
@@ -30,6 +29,8 @@ from training.failure import Failure, one_line
 from training.progress import bar
 
 __all__ = ["figures_of", "register"]
+
+COMMAND = "python -m training.cloud registry"
 
 METRICS = "metrics.json"
 
@@ -106,9 +107,7 @@ def listed(versions: Sequence[Version]) -> list[str]:
 
 
 def _options(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = argparse.ArgumentParser(add_help=False)
     add_cloud_option(shared)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -129,12 +128,9 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> None:
     options = _options(given)
-    with one_line("registry"):
+    with one_line(COMMAND):
         cloud = read_cloud(options.cloud)
-        try:
-            _act(options, cloud)
-        except CardrecError as error:
-            raise Failure(str(error)) from error
+        _act(options, cloud)
 
 
 def _act(options: argparse.Namespace, cloud: Cloud) -> None:

@@ -25,6 +25,8 @@ from training.progress import Progress, bar
 
 __all__ = ["Uploaded", "each_of", "place_of", "upload"]
 
+COMMAND = "python -m training.cloud upload"
+
 WORKERS = 8
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -139,16 +141,14 @@ def _refuse_failures(failed: list[str], files: int) -> None:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m training.cloud upload", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("name", help="s3://BUCKET/KEY, or a name under the bucket and prefix of the settings")
     parser.add_argument("--prune", action="store_true", help="remove what is there and is not in the folder")
     add_cloud_option(parser)
     options = parser.parse_args(given)
 
-    with one_line("upload"):
+    with one_line(COMMAND):
         where = read_cloud(options.cloud).cloud
         bucket, key = place_of(where, options.name)
         with bar() as progress:
