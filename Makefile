@@ -30,7 +30,7 @@ test: $(VENV)/.dev ## install, run the whole test suite
 # PyTorch has an environment of its own: what users get is checked without it. One release of it, since others may be built
 # for GPUs alone, and are then gigabytes. Ray, half a gigabyte, is tested there as well.
 TORCH ?= torch==2.13.0
-TORCH_TESTS := $(addprefix tests/test_,augment_torch.py bulk_ray.py cloud_entry.py outline_training.py training_evaluation.py training_model.py training_run.py training_teacher.py)
+TORCH_TESTS := $(addprefix tests/test_,augment_torch.py bulk_ray.py cloud_entry.py outline_training.py pipeline_parts.py training_evaluation.py training_model.py training_run.py training_teacher.py)
 
 .PHONY: test-training
 test-training: $(VENV)-training/.dev ## install PyTorch and Ray, run the tests of the trainings and of building with Ray

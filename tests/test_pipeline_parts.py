@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,29 @@ def test_files_that_are_not_there_or_are_others_business(tmp_path: Path) -> None
     (tmp_path / "b/d").symlink_to("..")
     with pytest.raises(Failure, match="is a link to a folder that it lies in"):
         list(listed(tmp_path))
+
+
+# The commands themselves
+
+
+def help_of(step: Step) -> str:
+    """What its command says of itself, one word after the other."""
+    texts = []
+    for more in ([], ["tcgdex"]) if step.name == "download" else ([],):
+        done = subprocess.run(
+            [sys.executable, "-m", *step.command, *more, "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        texts.append(done.stdout)
+    return " ".join(texts)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_a_step_names_what_its_command_takes(step: Step) -> None:
+    if step.command[0] in ("training.train", "training.export", "training.evaluate"):
+        pytest.importorskip("torch")
+    said = help_of(step)
+    options = {name for name in (*step.reads, *step.writes) if name not in step.positional}
+    assert [name for name in sorted(options) if f"--{name.replace('_', '-')}" not in said] == []
+    assert all(name in said.lower() for name in step.positional)
+    assert step.resume is None or step.resume[0] in said

@@ -31,7 +31,7 @@ from training.run import Run  # noqa: E402
 from training.samples import Samples, look_alikes, numbers  # noqa: E402
 from training.settings import Phase, Settings, read_settings  # noqa: E402
 from training.teacher import open_teacher, stacked  # noqa: E402
-from training.train import train  # noqa: E402
+from training.train import main, train  # noqa: E402
 
 ALONE = Group(0, 1, torch.device("cpu"))
 
@@ -256,3 +256,9 @@ def test_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Log(tmp_path / "nowhere", {}, enabled=False) as silent:
         silent.write(1, {"train/class": 1.0})
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_config_that_is_not_there_is_said_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^python -m training.train: .*no\.toml: No such file or directory$"):
+        main([str(tmp_path / "no.toml"), "--data", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert list(tmp_path.iterdir()) == []

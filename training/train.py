@@ -29,6 +29,7 @@ from training.augment_torch import samples as on_device_samples
 from training.cards import Cards, load_cards
 from training.data import CardImage
 from training.distributed import Group, join, leave
+from training.failure import one_line
 from training.logs import Log
 from training.losses import Classes
 from training.model import CardEncoder, embed
@@ -165,17 +166,18 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(given)
 
-    settings = read_settings(options.config)
-    options.out.mkdir(parents=True, exist_ok=True)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
-    resume = options.out / "checkpoint.pt" if options.resume == Path() else options.resume
-    group = join()
-    try:
-        train(settings, options.data, options.out, group, resume)
-    finally:
-        leave()
+    with one_line("python -m training.train"):
+        settings = read_settings(options.config)
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        cv2.setNumThreads(1)
+        resume = options.out / "checkpoint.pt" if options.resume == Path() else options.resume
+        group = join()
+        try:
+            train(settings, options.data, options.out, group, resume)
+        finally:
+            leave()
 
 
 if __name__ == "__main__":
