@@ -65,7 +65,8 @@ class Place:
         """The pipeline as a process of its own, whose second step waits; returns when it does."""
         self.configure(lambda text: text.replace('out = "{run}/second"', 'out = "{run}/second"\nwait = true'))
         (self.folder / "wait").touch()
-        script = (
+        script = (  # a job in a shell's background is started with Ctrl-C ignored, and so are its children
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
             "from pathlib import Path; from pipeline_steps import STEPS; from training.pipeline.__main__ import main;"
             "from training.pipeline.code import PACKAGES; PACKAGES['fakes'] = Path('fakes').absolute();"
             "main(steps=STEPS)"

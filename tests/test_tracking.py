@@ -6,6 +6,7 @@ import csv
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def test_a_tracker_asks_for_what_the_recognizer_was_asked_for(tiny_catalog: Path
         assert declared_from(lax._reader.calibration, 0.1) < declared_from(lax._reader.calibration, 1e-5)
         between = (declared_from(lax._reader.calibration, 0.1) + declared_from(strict._reader.calibration, 1e-5)) / 2
         assert surely(lax, between) and not surely(strict, between)
-    assert surely(recognizer, 0.89) and not surely(recognizer, 0.87)
+        one_threshold = replace(lax._reader.calibration, tail_scale=0.0, min_confidence=0.88)
+        assert declared_from(one_threshold, 0.1) == declared_from(one_threshold, None) == 0.88
     with pytest.raises(InputError, match="patience_s"):
         recognizer.tracker(patience_s=0)
 
