@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import threading
 from collections import deque
@@ -14,13 +12,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from bundles import described
 from numpy.typing import NDArray
 
 from cardrec import hailo_facts
 from cardrec.backends.hailo import HailoEncoder
 from cardrec.backends.simulated import Compiled, Fault, SimulatedPlatform
 from cardrec.errors import CardrecError, DeviceError, DeviceTimeout, DeviceUnavailable
-from cardrec.model import PREPROCESSING, Model, fingerprint_of, preprocessing_hash
+from cardrec.model import Model
 from cardrec.rectify import INPUT_SIZE
 from cardrec.search import QuantisedVectors
 
@@ -61,20 +60,7 @@ def tiny_model(folder: Path) -> Model:
     """A bundle whose network takes microseconds, without a HEF."""
     folder.mkdir(parents=True)
     write_tiny_network(folder / "model.onnx")
-    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    details = {
-        "format": 1,
-        "name": "tiny",
-        "dimension": DIMENSION,
-        "file": "model.onnx",
-        "sha256": digest,
-        "fingerprint": fingerprint_of(digest, preprocessing_hash()),
-        "preprocessing": dict(PREPROCESSING),
-        "preprocessing_hash": preprocessing_hash(),
-        "calibration": {},
-    }
-    (folder / "model.json").write_text(json.dumps(details))
-    return Model.load(folder)
+    return described(folder, "tiny", DIMENSION)
 
 
 def write_tiny_network(path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
+from bundles import described
 from numpy.typing import NDArray
 
-from cardrec.model import PREPROCESSING, Model, fingerprint_of, preprocessing_hash
+from cardrec.model import Model
 from cardrec.rectify import INPUT_SIZE
 
 CHANNELS, DIMENSION = 12, 24
@@ -27,20 +26,7 @@ def small_encoder(folder: Path, *, folded: bool = False, operation: str = "Clip"
     """
     folder.mkdir(parents=True)
     write_network(folder / "model.onnx", folded=folded, operation=operation, seed=seed)
-    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    details = {
-        "format": 1,
-        "name": "small",
-        "dimension": DIMENSION,
-        "file": "model.onnx",
-        "sha256": digest,
-        "fingerprint": fingerprint_of(digest, preprocessing_hash()),
-        "preprocessing": dict(PREPROCESSING),
-        "preprocessing_hash": preprocessing_hash(),
-        "calibration": {},
-    }
-    (folder / "model.json").write_text(json.dumps(details))
-    return Model.load(folder)
+    return described(folder, "small", DIMENSION)
 
 
 def write_network(path: Path, *, folded: bool, operation: str, seed: int) -> None:
