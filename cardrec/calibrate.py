@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.captures import Picture, capture, drawn_error
-from cardrec.decide import TAIL, Calibration
+from cardrec.decide import FALSE_ACCEPTS, TAIL, Calibration
 from cardrec.duplicates import NEAR
 from cardrec.image import Frame, load
 from cardrec.logistic import fit_logistic
@@ -47,8 +47,6 @@ MOST_CAPTURES = 64
 PICTURE_HEIGHT = 360
 """Pixels that are kept of a card: more than the encoder sees."""
 
-FALSE_ACCEPTS = 0.01
-"""Share of strangers that are accepted where nothing else is asked for."""
 LONGEST_LEAD = 2.0
 """Leads count up to so many times what one in a hundred strangers has; a longer one tells of a small catalog. In those
 six catalogs the error of the confidence is 0.013 to 0.030 at 1, and 0.016 to 0.027 at 2."""

@@ -16,7 +16,10 @@ from dataclasses import MISSING, dataclass, fields, replace
 from cardrec.errors import InputError, ModelError
 from cardrec.types import Status
 
-__all__ = ["LEAST_CONFIDENCE", "TAIL", "Calibration", "decide", "logistic", "threshold"]
+__all__ = ["FALSE_ACCEPTS", "LEAST_CONFIDENCE", "TAIL", "Calibration", "decide", "logistic", "threshold"]
+
+FALSE_ACCEPTS = 0.01
+"""Share of strangers that are accepted where nothing else is asked for."""
 
 LEAST_CONFIDENCE = 0.8
 """Of a match, however few strangers there are: of two printings that look the same, neither is named."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 
-from cardrec.decide import Calibration, threshold
+from cardrec.decide import FALSE_ACCEPTS, Calibration, threshold
 from cardrec.types import Card, Match
 
 __all__ = ["Evidence", "declared_from"]
@@ -41,10 +41,6 @@ HORIZON = 15
 
 _LEAST = 0.02  # sum of roots, from which a card is a candidate: over all the horizon that is odds of one to a million
 
-
-STRANGERS = 0.01
-"""Share of the strangers that are named where nothing else is asked for, as in `cardrec.calibrate`."""
-
 EVEN = 0.5
 """Probability from which an identity is declared, at least: it must be likelier than not."""
 
@@ -57,7 +53,7 @@ def declared_from(calibration: Calibration, strangers: float | None) -> float:
     """
     if calibration.tail_scale <= 0:
         return calibration.min_confidence
-    return threshold(strangers or STRANGERS, calibration.tail_from, calibration.tail_scale, least=EVEN)
+    return threshold(strangers or FALSE_ACCEPTS, calibration.tail_from, calibration.tail_scale, least=EVEN)
 
 
 class Evidence:

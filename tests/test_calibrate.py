@@ -13,9 +13,9 @@ from pictures import card_picture, photo
 from PIL import Image
 
 from cardrec import Catalog, Embedder, InputError, Recognizer, calibrate
-from cardrec.calibrate import CARDS, FALSE_ACCEPTS, Sample, fit
+from cardrec.calibrate import CARDS, Sample, fit
 from cardrec.captures import capture, drawn_error
-from cardrec.decide import LEAST_CONFIDENCE, TAIL, Calibration, decide
+from cardrec.decide import FALSE_ACCEPTS, LEAST_CONFIDENCE, TAIL, Calibration, decide
 from cardrec.importer import Item
 
 CAPTURES = calibrate.CAPTURES

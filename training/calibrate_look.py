@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec.calibrate import FALSE_ACCEPTS, tail
+from cardrec.calibrate import tail
 from cardrec.compare import COARSE_SIDE, Reference, compare, side_for
+from cardrec.decide import FALSE_ACCEPTS
 from cardrec.embed import Embedder, open_encoder
 from cardrec.logistic import fit_logistic
 from cardrec.second_look import CANDIDATES, LookCalibration, near

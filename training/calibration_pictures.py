@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from cardrec.calibrate import PICTURE_HEIGHT, STRENGTHS
 from cardrec.captures import capture, drawn_error
 from cardrec.image import load
 from cardrec.rectify import INPUT_SIZE, upright_copy, whole
@@ -24,10 +25,8 @@ __all__ = ["Drawn", "chosen_evenly", "draw", "sets_of"]
 
 CLEAN_EVERY = 5
 """One in so many pictures is as in a catalog."""
-STRONGEST = 1.1
+STRONGEST = STRENGTHS[1]
 """Strength of the worst capture: as in a catalog's own calibration."""
-PICTURE_HEIGHT = 360
-"""Pixels of a card that is captured: more than the encoder sees."""
 LEAST_SET = 8
 """Cards of a set, on average; where what stands before the last hyphen gives fewer, it is no set's name."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -164,30 +164,47 @@ def table(judged: Sequence[Judged]) -> str:
     return "\n".join(lines)
 
 
-def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser, *, count: int, sizes: Sequence[int]) -> None:
+    """What `catalogs` needs, with these defaults, and what else such evaluations share."""
     parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
     parser.add_argument("--config", type=Path, default=CONFIG, help="the training's config, for what it held out")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--count", type=int, default=200, help="photos of known cards, and of strangers, each")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[5, 100, 1000], help="cards in the catalogs")
+    parser.add_argument("--count", type=int, default=count, help="known cards, and strangers, each")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(sizes), help="cards in the catalogs, at most")
     parser.add_argument("--pictures", action="store_true", help="keep the cards' pictures, for the second look")
     parser.add_argument("--processes", type=int, default=0, help="that take photos; 0: this one")
+
+
+def catalogs(
+    options: argparse.Namespace, choose: Callable[[Source, int], Source] | None = None
+) -> Iterator[tuple[Recognizer, list[CardImage], list[CardImage]]]:
+    """For each source and size a recognizer of its catalog, cards of it to photograph, and strangers.
+
+    Args:
+        options: of a command, by `add_arguments`.
+        choose: from a source and a size, the source with the cards that count; None: all do.
+    """
+    with Embedder() as embedder:
+        for source in examined(read_settings(options.config), options.data):
+            for size in options.sizes if not source.other_language else []:
+                chosen = choose(source, size) if choose else source
+                catalog, known, strangers = divided(chosen, size, options.count)
+                with opened(catalog, embedder, pictures=options.pictures) as recognizer:
+                    yield recognizer, known, without_twins(strangers, catalog)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, count=200, sizes=(5, 100, 1000))
     options = parser.parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
     judged: list[Judged] = []
-    with processes(options.processes) as mapper, Embedder() as embedder:
-        for source in examined(read_settings(options.config), options.data):
-            if source.other_language:
-                continue
-            for size in options.sizes:
-                catalog, known, strangers = divided(source, size, options.count)
-                strangers = without_twins(strangers, catalog)
-                with opened(catalog, embedder, pictures=options.pictures) as recognizer:
-                    for level in LEVELS:
-                        photos = shots(known, options.count), shots(strangers, options.count)
-                        judged.append(judge(recognizer, *photos, level, mapper))
-                        print(table(judged[-1:]).splitlines()[-1], flush=True)
+    with processes(options.processes) as mapper:
+        for recognizer, known, strangers in catalogs(options):
+            for level in LEVELS:
+                photos = shots(known, options.count), shots(strangers, options.count)
+                judged.append(judge(recognizer, *photos, level, mapper))
+                print(table(judged[-1:]).splitlines()[-1], flush=True)
     (options.out / "decisions.json").write_text(json.dumps([asdict(one) for one in judged], indent=1) + "\n")
     (options.out / "decisions.md").write_text(table(judged) + "\n")
     hard = {f"{one.source}, {one.cards:,} cards": one.bins for one in judged if one.level == "hard"}

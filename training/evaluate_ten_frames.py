@@ -15,21 +15,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec import Embedder, Recognizer, Result, Tracker
+from cardrec import Recognizer, Result, Tracker
 from cardrec.cli_options import TABLE
 from training.data import CardImage
 from training.evaluate import processes
-from training.evaluate_decisions import CONFIG, divided, opened
-from training.evaluate_frames import without_twins
+from training.evaluate_decisions import add_arguments, catalogs, divided
 from training.queries import generator
-from training.references import Mapper, Source, examined
+from training.references import Mapper, Source
 from training.retrieval import wilson
-from training.settings import read_settings
 from training.simulate import Level, Moment, simulate_frame
 
 __all__ = ["FRAMES", "Judged", "correlation", "hold", "identities", "judge", "moments", "others", "read", "table"]
@@ -186,26 +183,15 @@ def _share(count: int, of: int) -> str:
 
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
-    parser.add_argument("--config", type=Path, default=CONFIG, help="the training's config, for what it held out")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--count", type=int, default=COUNT, help="known cards, and strangers, each")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000], help="cards in the catalogs, at most")
-    parser.add_argument("--pictures", action="store_true", help="keep the cards' pictures, for the second look")
+    add_arguments(parser, count=COUNT, sizes=(1000,))
     parser.add_argument("--tuning", action="store_true", help="other cards, which the constants were chosen with")
-    parser.add_argument("--processes", type=int, default=0, help="that take photos; 0: this one")
     options = parser.parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
     judged: list[Judged] = []
-    with processes(options.processes) as mapper, Embedder() as embedder:
-        for source in examined(read_settings(options.config), options.data):
-            for size in options.sizes if not source.other_language else []:
-                asked = others(source, size) if options.tuning else source
-                catalog, known, strangers = divided(asked, size, options.count)
-                strangers = without_twins(strangers, catalog)
-                with opened(catalog, embedder, pictures=options.pictures) as recognizer:
-                    judged.append(judge(recognizer, known, strangers, SEED + options.tuning, mapper))
-                    print(table(judged[-1:]).splitlines()[-1], flush=True)
+    with processes(options.processes) as mapper:
+        for recognizer, known, strangers in catalogs(options, others if options.tuning else None):
+            judged.append(judge(recognizer, known, strangers, SEED + options.tuning, mapper))
+            print(table(judged[-1:]).splitlines()[-1], flush=True)
     (options.out / "ten-frames.json").write_text(json.dumps([asdict(one) for one in judged], indent=1) + "\n")
     (options.out / "ten-frames.md").write_text(table(judged) + "\n")
 

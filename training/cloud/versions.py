@@ -59,17 +59,22 @@ class Registry:
     def versions(self) -> list[Version]:
         """All versions, newest first; none where there is no group so far."""
         with explained(f"the registry {self.group}"):
-            try:
-                self._service.describe_model_package_group(ModelPackageGroupName=self.group)
-            except self._service.exceptions.ClientError as error:
-                if not _no_group(error):
-                    raise
+            if not self._has_group():
                 return []
             pages = self._service.get_paginator("list_model_packages").paginate(
                 ModelPackageGroupName=self.group, ModelPackageType="Versioned"
             )
             arns = [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
             return sorted((self._version(arn) for arn in arns), key=lambda version: -version.number)
+
+    def _has_group(self) -> bool:
+        try:
+            self._service.describe_model_package_group(ModelPackageGroupName=self.group)
+        except self._service.exceptions.ClientError as error:
+            if not _no_group(error):
+                raise
+            return False
+        return True
 
     def _version(self, arn: str) -> Version:
         found = self._service.describe_model_package(ModelPackageName=arn)
@@ -118,11 +123,7 @@ class Registry:
             job: that trained it.
         """
         with explained(f"the registry {self.group}"):
-            try:
-                self._service.describe_model_package_group(ModelPackageGroupName=self.group)
-            except self._service.exceptions.ClientError as error:
-                if not _no_group(error):
-                    raise
+            if not self._has_group():
                 self._service.create_model_package_group(
                     ModelPackageGroupName=self.group, ModelPackageGroupDescription="Encoders of cardrec"
                 )

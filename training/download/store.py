@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import threading
@@ -19,6 +18,7 @@ from training.download.cards import Adapter, Card, Fault
 from training.download.names import Names
 from training.failure import Failure
 from training.images import read_rgb
+from training.locks import locked
 
 __all__ = ["Store", "digest_of", "opened_store"]
 
@@ -139,11 +139,7 @@ def opened_store(out: Path, adapter: Adapter) -> Iterator[Store]:
         Failure: another run writes to it, or it holds another source's cards.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"another download writes to {out}; wait for it, or choose another --out") from None
+    with locked(out / ".lock", f"another download writes to {out}; wait for it, or choose another --out"):
         _claim(out / "source.json", adapter)
         yield Store(out)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from cardrec.files import write_atomically
+from training import locks
 from training.failure import Failure
 
 __all__ = ["Record", "State", "locked"]
@@ -80,9 +80,6 @@ def locked(run: Path) -> Iterator[IO[str]]:
         Failure: another one is at work there.
     """
     run.mkdir(parents=True, exist_ok=True)
-    with (run / "pipeline.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"{run}: another pipeline, or a step that one left behind, is at work; wait for it") from None
+    refusal = f"{run}: another pipeline, or a step that one left behind, is at work; wait for it"
+    with locks.locked(run / "pipeline.lock", refusal) as stream:
         yield stream
