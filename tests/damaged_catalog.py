@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,16 @@ def reseal_file(path: Path, name: str) -> None:
     size, sha256, edges = checksums(path / SEGMENT / name)
     entry = {"bytes": size, "sha256": sha256, "edges": edges}
     reseal(path, lambda content: content["segments"][0]["files"].update({name: entry}))
+
+
+def alter(path: Path, name: str, *statements: str) -> None:
+    """Change a segment's database as somebody would who can compute checksums."""
+    connection = sqlite3.connect(path / SEGMENT / name)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    reseal_file(path, name)
 
 
 def resealed(path: Path) -> Catalog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,17 @@ def files_up_to(count: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def refusal(what: Callable[[], None], *words: str, command: str = "") -> str:
+    """The one line with which a command ends; it has these words, and begins with the command's name."""
+    with pytest.raises(SystemExit) as stopped:
+        what()
+    message = str(stopped.value)
+    assert message.startswith(f"{command}: " if command else "") and "\n" not in message
+    for word in words:
+        assert word in message
+    return message
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from damaged_catalog import FILES, SEGMENT, make_template, refuses, reseal, reseal_file, resealed
+from damaged_catalog import FILES, SEGMENT, alter, make_template, refuses, reseal, reseal_file, resealed
 from small_catalog import DIMENSION, FakeEncoder, files_of, ids_in, item, items
 
 from cardrec.catalog import Catalog
@@ -166,13 +165,7 @@ def test_contents_that_disagree_although_all_checksums_fit(path: Path) -> None:
     ],
 )
 def test_databases_that_are_no_card_tables(path: Path, statements: list[str], match: str) -> None:
-    file = path / SEGMENT / "cards.sqlite"
-    connection = sqlite3.connect(file)
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-    reseal_file(path, "cards.sqlite")
+    alter(path, "cards.sqlite", *statements)
     refuses(path, "cards.sqlite", match)
 
 
@@ -187,11 +180,7 @@ def test_databases_that_are_no_card_tables(path: Path, statements: list[str], ma
     ],
 )
 def test_bad_rows_are_found_by_lookup_and_verify(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path / SEGMENT / "cards.sqlite")
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
-    reseal_file(path, "cards.sqlite")
+    alter(path, "cards.sqlite", statement)
     with Catalog.open(path) as catalog:
         assert catalog.card(6)[0] == "card-6"
         with pytest.raises(CatalogFormatError, match=r"cards\.sqlite"):

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from refusals import refusal
 from ssh_server import Machine, machine, need_programs
 
 from cardrec.model import BUNDLED, Model
@@ -74,14 +76,7 @@ def name_of(number: int, bundle: Path) -> str:
     return f"20261127T0800{number:02}-{Model.load(bundle).fingerprint[:12]}"
 
 
-def refused(what: Callable[[], None], *words: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        what()
-    message = str(stopped.value)
-    assert message.startswith("python -m training.cloud deploy: ") and "\n" not in message
-    for word in words:
-        assert word in message
-    return message
+refused = partial(refusal, command="python -m training.cloud deploy")
 
 
 def there(pi: Machine) -> tuple[list[str], str, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cloud_fixtures
 import pytest
 from cloud_fixtures import BUCKET
+from refusals import refusal
 
 cloud_fixtures.need("boto3", "moto", "werkzeug", "flask", "sagemaker")
 
@@ -59,16 +60,6 @@ def detached(toml: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict
     start(toml, "--detach", "--yes", *more)
     name = next(line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("started "))
     return dict(boto3.client("sagemaker").describe_training_job(TrainingJobName=name))
-
-
-def refused(what: Callable[[], None], *words: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        what()
-    message = str(stopped.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def checkpoint(path: Path) -> bytes:
@@ -283,7 +274,7 @@ def test_jobs_that_fail(
     from cloud_server import set_status
 
     service.steps = iter([set_status("InProgress", "Training"), set_status(status, secondary, failure_reason=reason)])
-    refused(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "launch: cardrec-", *words)
+    refusal(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "launch: cardrec-", *words)
     assert not (tmp_path / "run").exists()
     assert "nothing billed" in capsys.readouterr().out
 
@@ -292,7 +283,7 @@ def test_status_and_stop(toml: Path, service: Service, capsys: pytest.CaptureFix
     from cloud_server import job_of, set_status
 
     name = detached(toml, capsys)["TrainingJobName"]
-    refused(lambda: jobs.main(["stop", name, "--cloud", str(toml)]), "has ended already: Completed")
+    refusal(lambda: jobs.main(["stop", name, "--cloud", str(toml)]), "has ended already: Completed")
     set_status("InProgress", "Training", "going on", billable_time_in_seconds=60)(job_of(name))
     jobs.main(["stop", name, "--cloud", str(toml)])
     assert service.stops == [name]
@@ -303,7 +294,7 @@ def test_status_and_stop(toml: Path, service: Service, capsys: pytest.CaptureFix
     assert f"{name}: Stopped (Stopped)" in said and "Training: going on" in said and "60 s billed" in said
     jobs.main(["status", "--cloud", str(toml)])
     assert f"{name}  Stopped" in capsys.readouterr().out
-    refused(lambda: jobs.main(["fetch", name, "--out", str(tmp_path / "run"), "--cloud", str(toml)]), "--checkpoint")
+    refusal(lambda: jobs.main(["fetch", name, "--out", str(tmp_path / "run"), "--cloud", str(toml)]), "--checkpoint")
 
 
 def test_an_interrupted_job_is_gone_on_from(
@@ -311,17 +302,17 @@ def test_an_interrupted_job_is_gone_on_from(
 ) -> None:
     first = detached(toml, capsys)
     fetch = ["fetch", first["TrainingJobName"], "--checkpoint", "--out", str(tmp_path / "run"), "--cloud", str(toml)]
-    refused(lambda: jobs.main(fetch), "has written no checkpoint so far")
+    refusal(lambda: jobs.main(fetch), "has written no checkpoint so far")
     key = first["CheckpointConfig"]["S3Uri"].split("/", 3)[3] + "/checkpoint.pt"
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"not a checkpoint")
-    refused(lambda: jobs.main(fetch), "no sound checkpoint")
+    refusal(lambda: jobs.main(fetch), "no sound checkpoint")
     assert not (tmp_path / "run").exists()
     s3.put_object(Bucket=BUCKET, Key=key, Body=checkpoint(tmp_path / "c.pt"))
     jobs.main(fetch)
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == (tmp_path / "c.pt").read_bytes()
     second = detached(toml, capsys, "--resume", first["TrainingJobName"])
     assert second["CheckpointConfig"] == first["CheckpointConfig"]
-    refused(lambda: start(toml, "--detach", "--yes", "--resume", "nobody"), "there is no job nobody")
+    refusal(lambda: start(toml, "--detach", "--yes", "--resume", "nobody"), "there is no job nobody")
 
 
 def damaged_bytes(body: bytes) -> bytes:
@@ -344,12 +335,12 @@ def test_damaged_artefacts(
     toml: Path, tmp_path: Path, service: Service, change: Callable[[Path], bytes], words: tuple[str, ...]
 ) -> None:
     service.steps = iter([finish(change(tmp_path / "made"))])
-    refused(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), *words)
+    refusal(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), *words)
     assert not (tmp_path / "run").exists() and not list(tmp_path.glob(".run*"))
 
 
 def test_an_artefact_that_is_not_there(toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "is not there any more", "--resume")
+    refusal(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "is not there any more", "--resume")
 
 
 def test_it_asks_before_it_spends(
@@ -358,11 +349,11 @@ def test_it_asks_before_it_spends(
     def started() -> bool:
         return any(path == "/" and method == "POST" for method, path in service.requests)
 
-    refused(lambda: start(toml, "--out", str(tmp_path / "run")), "say --yes")
+    refusal(lambda: start(toml, "--out", str(tmp_path / "run")), "say --yes")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "")
     service.requests.clear()
-    refused(lambda: start(toml, "--out", str(tmp_path / "run")), "not started")
+    refusal(lambda: start(toml, "--out", str(tmp_path / "run")), "not started")
     assert not started()
     monkeypatch.setattr("builtins.input", lambda _: "y")
     start(toml, "--detach")
@@ -383,17 +374,17 @@ def test_it_asks_before_it_spends(
 )
 def test_settings_that_do_not_work(toml: Path, tmp_path: Path, change: tuple[str, str], words: tuple[str, ...]) -> None:
     toml.write_text(toml.read_text().replace(*change, 1))
-    refused(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "launch: ", *words)
+    refusal(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "launch: ", *words)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_role_that_may_not(toml: Path, service: Service, tmp_path: Path) -> None:
     service.denied = {"logs:CreateLogGroup", "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
-    refused(lambda: start(toml, "--yes", "--detach"), "Missing permissions", "Give it these permissions")
+    refusal(lambda: start(toml, "--yes", "--detach"), "Missing permissions", "Give it these permissions")
 
 
 def test_a_folder_that_is_there_is_refused_before_anything_costs(toml: Path, tmp_path: Path, service: Service) -> None:
     (tmp_path / "run").mkdir()
     service.requests.clear()
-    refused(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "is there already")
+    refusal(lambda: start(toml, "--yes", "--out", str(tmp_path / "run")), "is there already")
     assert service.requests == []

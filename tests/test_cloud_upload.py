@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cloud_fixtures
 import pytest
 from cloud_fixtures import BUCKET
+from refusals import refusal
 
 cloud_fixtures.need("boto3", "moto", "werkzeug", "flask")
 
@@ -50,16 +51,6 @@ def send(folder: Path, toml: Path, *more: str) -> None:
 
 def fetch(folder: Path, toml: Path) -> None:
     download.main(["data", str(folder), "--cloud", str(toml)])
-
-
-def refused(what: Callable[[], None], *words: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        what()
-    message = str(stopped.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def emptied(folder: Path) -> None:
@@ -127,7 +118,7 @@ def test_parts_that_fail_leave_nothing(
         monkeypatch.setattr(module, "PART_BYTES", 5 << 20)
     (folder / "large.bin").write_bytes(os.urandom(6 << 20))
     service.fault = matching("large.bin", "cut", "PUT")
-    refused(lambda: send(folder, cloud_toml), "1 of 10 files were not sent", "large.bin")
+    refusal(lambda: send(folder, cloud_toml), "1 of 10 files were not sent", "large.bin")
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
 
 
@@ -139,13 +130,13 @@ def test_an_interrupted_upload_is_not_complete(
     (folder / "deep/er/est/file").write_bytes(b"new, too")
     service.fault = matching("a.png", "cut", "PUT")
     capsys.readouterr()
-    refused(
+    refusal(
         lambda: send(folder, cloud_toml), "upload: 1 of 9 files were not sent", "a.png", "run the same command again"
     )
     assert "failed: 'a.png'" in capsys.readouterr().err
     service.fault = None
     # the manifest of before is gone: what is there now is neither the old folder nor the new one
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "is not a complete upload", "upload FOLDER s3://")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "is not a complete upload", "upload FOLDER s3://")
     assert not (tmp_path / "back").exists()
     send(folder, cloud_toml)
     assert "1 of them sent now" in capsys.readouterr().out
@@ -153,7 +144,7 @@ def test_an_interrupted_upload_is_not_complete(
     assert contents(tmp_path / "back") == contents(folder)
 
 
-def test_a_file_that_changes_while_it_is_sent_is_refused(
+def test_a_file_that_changes_while_it_is_sent_is_refusal(
     folder: Path, cloud_toml: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = files.content_of
@@ -165,14 +156,14 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(
         return content
 
     monkeypatch.setattr(upload, "content_of", late)
-    refused(lambda: send(folder, cloud_toml), "a.png", "BadDigest")
+    refusal(lambda: send(folder, cloud_toml), "a.png", "BadDigest")
     assert f"p/data/{MANIFEST}" not in [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
 
 
 def test_what_else_is_there_stays_unless_pruned(folder: Path, cloud_toml: Path, s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="p/data/old.png", Body=b"old")
     s3.put_object(Bucket=BUCKET, Key="p/data-of-others", Body=b"others")
-    refused(lambda: send(folder, cloud_toml), "old.png", "--prune")
+    refusal(lambda: send(folder, cloud_toml), "old.png", "--prune")
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 2
     send(folder, cloud_toml, "--prune")
     keys = {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
@@ -195,7 +186,7 @@ def test_what_can_not_be_kept_is_named_before_anything_is_sent(
     folder: Path, cloud_toml: Path, s3: Any, make: Callable[[Path], object], words: tuple[str, ...]
 ) -> None:
     make(folder)
-    refused(lambda: send(folder, cloud_toml), *words)
+    refusal(lambda: send(folder, cloud_toml), *words)
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 
 
@@ -205,7 +196,7 @@ def test_an_interrupted_download_goes_on(
 ) -> None:
     send(folder, cloud_toml)
     service.fault = matching("deep/er/est/file", what, "GET")
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "deep/er/est/file", "try again")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "deep/er/est/file", "try again")
     assert not (tmp_path / "back").exists()
     assert not list(tmp_path.rglob("*.part"))
     service.fault = None
@@ -216,10 +207,10 @@ def test_an_interrupted_download_goes_on(
     assert f"/{BUCKET}/p/data/deep/er/est/file" in fetched
 
 
-def test_damaged_objects_are_refused(folder: Path, cloud_toml: Path, s3: Any, tmp_path: Path) -> None:
+def test_damaged_objects_are_refusal(folder: Path, cloud_toml: Path, s3: Any, tmp_path: Path) -> None:
     send(folder, cloud_toml)
     s3.put_object(Bucket=BUCKET, Key="p/data/a.png", Body=b"0" * 999 + b"1")
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "a.png is not what the manifest says", "upload it again")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "a.png is not what the manifest says", "upload it again")
     assert not (tmp_path / "back").exists()
 
 
@@ -227,14 +218,14 @@ def test_damaged_objects_are_refused(folder: Path, cloud_toml: Path, s3: Any, tm
 def test_a_manifest_can_not_lead_out_of_the_folder(cloud_toml: Path, s3: Any, tmp_path: Path, name: str) -> None:
     manifest = {"format": 1, "files": {name: {"size": 1, "sha256": "0" * 64}}, "empty": []}
     s3.put_object(Bucket=BUCKET, Key=f"p/data/{MANIFEST}", Body=json.dumps(manifest).encode())
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "leads out of the folder")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "leads out of the folder")
     assert not (tmp_path / "back").exists() and not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 9}', b'{"format": 1, "files": {"a": {}}, "empty": []}'])
 def test_damaged_manifests(cloud_toml: Path, s3: Any, tmp_path: Path, text: bytes) -> None:
     s3.put_object(Bucket=BUCKET, Key=f"p/data/{MANIFEST}", Body=text)
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "no manifest")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "no manifest")
 
 
 def test_a_folder_that_is_there(folder: Path, cloud_toml: Path, s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +233,7 @@ def test_a_folder_that_is_there(folder: Path, cloud_toml: Path, s3: Any, capsys:
     fetch(folder, cloud_toml)
     assert "0 files fetched now" in capsys.readouterr().out
     (folder / "a.png").write_bytes(b"mine")
-    refused(lambda: fetch(folder, cloud_toml), "there with other contents")
+    refusal(lambda: fetch(folder, cloud_toml), "there with other contents")
     assert (folder / "a.png").read_bytes() == b"mine"
 
 
@@ -251,7 +242,7 @@ def test_no_room_for_a_download(
 ) -> None:
     send(folder, cloud_toml)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))
-    refused(lambda: fetch(tmp_path / "back", cloud_toml), "8,000 bytes are to come", "room for 5")
+    refusal(lambda: fetch(tmp_path / "back", cloud_toml), "8,000 bytes are to come", "room for 5")
 
 
 def test_a_disk_that_fills_up(folder: Path, cloud_toml: Path, s3: Any, tmp_path: Path) -> None:
@@ -294,22 +285,22 @@ def test_wrong_credentials(
     # from here on moto looks at keys, and knows none
     monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 1)
     monkeypatch.setattr("moto.core.responses.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
-    refused(lambda: send(folder, cloud_toml), "upload: the bucket", "403", "aws sts get-caller-identity")
+    refusal(lambda: send(folder, cloud_toml), "upload: the bucket", "403", "aws sts get-caller-identity")
 
 
 def test_no_credentials(folder: Path, cloud_toml: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    refused(lambda: send(folder, cloud_toml), "Unable to locate credentials", "aws configure")
+    refusal(lambda: send(folder, cloud_toml), "Unable to locate credentials", "aws configure")
 
 
 def test_a_bucket_that_is_not_there(folder: Path, cloud_toml: Path, service: Service) -> None:
-    refused(lambda: send(folder, cloud_toml), f"there is no bucket {BUCKET}", "aws s3 mb")
+    refusal(lambda: send(folder, cloud_toml), f"there is no bucket {BUCKET}", "aws s3 mb")
 
 
 def test_nobody_answers(folder: Path, cloud_toml: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    refused(lambda: send(folder, cloud_toml), "127.0.0.1:9", "look at the network")
+    refusal(lambda: send(folder, cloud_toml), "127.0.0.1:9", "look at the network")
 
 
 @pytest.mark.parametrize(
@@ -317,9 +308,9 @@ def test_nobody_answers(folder: Path, cloud_toml: Path, s3: Any, monkeypatch: py
     [("s3://", ("names no bucket",)), (f"s3://{BUCKET}", ("whole bucket",)), (f"s3://{BUCKET}/", ("whole bucket",))],
 )
 def test_places_that_are_none(folder: Path, cloud_toml: Path, s3: Any, name: str, words: tuple[str, ...]) -> None:
-    refused(lambda: upload.main([str(folder), name, "--cloud", str(cloud_toml)]), *words)
+    refusal(lambda: upload.main([str(folder), name, "--cloud", str(cloud_toml)]), *words)
 
 
 def test_a_profile_that_is_not_there(folder: Path, cloud_toml: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARDREC_CLOUD_PROFILE", "nobody")
-    refused(lambda: send(folder, cloud_toml), "nobody", "[cloud]")
+    refusal(lambda: send(folder, cloud_toml), "nobody", "[cloud]")

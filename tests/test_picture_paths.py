@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from damaged_catalog import SEGMENT, content_of, refuses, reseal, reseal_file
+from damaged_catalog import SEGMENT, alter, content_of, refuses, reseal, reseal_file
 from numpy.typing import NDArray
 from PIL import Image
 from small_catalog import FakeEncoder, files_of
@@ -334,7 +333,7 @@ def test_truncated_missing_and_at_either_end(path: Path) -> None:
     ],
 )
 def test_databases_that_are_no_paths(path: Path, statements: list[str], match: str) -> None:
-    _change(path, *statements)
+    alter(path, NAME, *statements)
     refuses(path, NAME, match)
 
 
@@ -356,7 +355,7 @@ def test_databases_that_are_no_paths(path: Path, statements: list[str], match: s
     ],
 )
 def test_rows_that_name_no_place_are_found_by_lookup_and_verify(path: Path, change: str) -> None:
-    _change(path, f"UPDATE paths SET {change} WHERE row = 7")
+    alter(path, NAME, f"UPDATE paths SET {change} WHERE row = 7")
     with Catalog.open(path) as catalog:
         assert shows(catalog, 6, 6)
         catalog.append(items(path.parent / "more", 40), encoder=FakeEncoder(), near=None)
@@ -374,9 +373,11 @@ def test_a_stranger_s_catalog_opens_only_files_it_knows(
     known = place_of(tmp_path / "text.png", path)
     named = [b"/dev/zero", os.fsencode(tmp_path / "pipe"), b"/etc/passwd", b"/proc/self/mem", b"../..", b"a" * 4000]
     for row, name in enumerate(named):
-        _change(path, f"UPDATE paths SET path = x'{name.hex()}' WHERE row = {row}")
+        alter(path, NAME, f"UPDATE paths SET path = x'{name.hex()}' WHERE row = {row}")
     text = os.fsencode(tmp_path / "text.png").hex()
-    _change(path, f"UPDATE paths SET path=x'{text}', bytes={known.size}, digest=x'{known.digest.hex()}' WHERE row=6")
+    alter(
+        path, NAME, f"UPDATE paths SET path=x'{text}', bytes={known.size}, digest=x'{known.digest.hex()}' WHERE row=6"
+    )
     touched: list[str] = []
     opened = os.open
 
@@ -395,7 +396,7 @@ def test_a_stranger_s_catalog_opens_only_files_it_knows(
 
 
 def test_a_row_may_lack_its_place(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    _change(path, "DELETE FROM paths WHERE row = 7")
+    alter(path, NAME, "DELETE FROM paths WHERE row = 7")
     with Catalog.open(path) as catalog:
         assert catalog.picture(7) is None
         assert catalog.verify().lost_pictures == 0
@@ -416,13 +417,3 @@ def test_random_contents_under_fitting_checksums_crash_nothing(path: Path) -> No
             for row in range(CARDS):
                 assert catalog.picture(row) is None or any(shows(catalog, row, number) for number in range(CARDS))
             catalog.verify()
-
-
-def _change(path: Path, *statements: str) -> None:
-    """Change the paths as somebody would who can compute checksums."""
-    connection = sqlite3.connect(path / FILE)
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-    reseal_file(path, NAME)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
-from damaged_catalog import SEGMENT, refuses, reseal_file
+from damaged_catalog import SEGMENT, alter, refuses, reseal_file
 from numpy.typing import NDArray
 from small_catalog import FakeEncoder
 
@@ -167,7 +166,7 @@ def test_damage_in_the_middle_is_found_by_verify(path: Path) -> None:
     ],
 )
 def test_databases_that_are_no_pictures(path: Path, statements: list[str], match: str) -> None:
-    _change(path, *statements)
+    alter(path, NAME, *statements)
     refuses(path, NAME, match)
 
 
@@ -183,7 +182,7 @@ def test_databases_that_are_no_pictures(path: Path, statements: list[str], match
     ],
 )
 def test_bad_pictures_are_found_by_lookup_and_verify(path: Path, change: str) -> None:
-    _change(path, f"UPDATE pictures SET {change} WHERE row = 7")
+    alter(path, NAME, f"UPDATE pictures SET {change} WHERE row = 7")
     with Catalog.open(path) as catalog:
         assert shows(catalog, 6, 6)
         for use in (lambda: catalog.picture(7), catalog.verify):
@@ -192,7 +191,7 @@ def test_bad_pictures_are_found_by_lookup_and_verify(path: Path, change: str) ->
 
 
 def test_a_row_may_lack_its_picture(path: Path) -> None:
-    _change(path, "DELETE FROM pictures WHERE row = 7")
+    alter(path, NAME, "DELETE FROM pictures WHERE row = 7")
     with Catalog.open(path) as catalog:
         assert catalog.picture(7) is None
         catalog.verify()
@@ -219,13 +218,3 @@ def test_random_contents_under_fitting_checksums_crash_nothing(path: Path) -> No
             for row in range(30):
                 catalog.picture(row)
             catalog.verify()
-
-
-def _change(path: Path, *statements: str) -> None:
-    """Change the pictures as somebody would who can compute checksums."""
-    connection = sqlite3.connect(path / FILE)
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-    reseal_file(path, NAME)
