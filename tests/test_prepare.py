@@ -62,7 +62,8 @@ def test_a_download_becomes_a_folder_for_each_card(tmp_path: Path) -> None:
     source, out = download(tmp_path / "in", {"xx1-1": 1, "xx1-2": 2, "yy-3": 3}), tmp_path / "out"
     found = prepare(source, out)
     assert set(tree(out)) == {
-        "xx1-1/1.png", "xx1-2/1.png", "yy-3/1.png", "cards.jsonl", "report.json", "report.md", ".files",
+        "xx1-1/1.png", "xx1-2/1.png", "yy-3/1.png", "cards.jsonl", "duplicates.csv", "report.json", "report.md",
+        ".files",
     }  # fmt: skip
     for number, card_id in enumerate(("xx1-1", "xx1-2", "yy-3"), 1):
         placed, original = out / card_id / "1.png", source / "images" / f"{card_id}.png"
@@ -194,6 +195,17 @@ def test_duplicates_are_recorded_and_kept(tmp_path: Path) -> None:
         ]  # fmt: skip
     cards = data.load_source({"manifest": "out/cards.jsonl", "duplicates": "out/duplicates.csv"}, tmp_path)
     assert [card.face for card in cards] == ["out/first", "out/first", "out/first", "out/third", "out/third"]
+
+
+def test_where_none_look_the_same_a_config_may_name_the_file_all_the_same(tmp_path: Path) -> None:
+    for place, spec in enumerate(deck(3, seed=5)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(render(spec, height_px=160)).save(tmp_path / "in" / f"{place}.png")
+    assert not prepare(tmp_path / "in", tmp_path / "out")["duplicates"]
+    cards = data.load_source({"manifest": "out/cards.jsonl", "duplicates": "out/duplicates.csv"}, tmp_path)
+    assert [card.face for card in cards] == ["out/0", "out/1", "out/2"]
+    prepare(tmp_path / "in", tmp_path / "out", duplicates=False)
+    assert not (tmp_path / "out" / "duplicates.csv").exists()  # nobody has looked
 
 
 def test_scaling(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def _named_pairs(path: Path, entries: Sequence[Entry]) -> list[tuple[str, str]]:
     faces: dict[str, set[str]] = {}
     for entry in entries:
         faces.setdefault(entry.card_id, set()).add(entry.face)
-    if not any(a in faces and b in faces for a, b in pairs):
+    if pairs and not any(a in faces and b in faces for a, b in pairs):
         raise ValueError(f"{path}: none of its {len(pairs)} pairs names two cards, such as {entries[0].card_id!r}")
     for name in {name for pair in pairs for name in pair}:
         if len(several := faces.get(name, set())) > 1:

@@ -55,7 +55,8 @@ def prepare(
             raise Failure(f"{path}: none of {len(seen.facts)} pictures is sound, the first since {seen.facts[0].fault}")
         pairs = seen.pairs() if duplicates else []
         _write_manifest(made, source.folder, source.pictures, seen.facts)
-        _write_pairs(made / "duplicates.csv", source.pictures, pairs)
+        if duplicates:
+            _write_pairs(made / "duplicates.csv", source.pictures, pairs)
         found = report(source, seen.facts, pairs)
         (made / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (made / "report.md").write_text(as_markdown(found, out.name), encoding="utf-8")
@@ -109,7 +110,6 @@ def _write_manifest(made: Path, folder: Path, pictures: list[Picture], facts: li
 
 
 def _write_pairs(path: Path, pictures: list[Picture], pairs: list[Pair]) -> None:
-    """Pairs of different cards; there is no file where there are none."""
+    """Pairs of different cards; the file is there even where there are none, so that a config may name it always."""
     names = [picture.card_id for picture in pictures]
-    if across := [pair for pair in pairs if names[pair.a] != names[pair.b]]:
-        write_pairs(path, names, across)
+    write_pairs(path, names, [pair for pair in pairs if names[pair.a] != names[pair.b]])
