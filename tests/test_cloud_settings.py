@@ -107,12 +107,38 @@ def test_an_archive_of_the_code_is_the_same_each_time(tmp_path: Path) -> None:
     assert {"training/cloud/entry.py", "csrc/common/tiers.cpp", "setup.py", "given/third.toml"} <= set(names)
     assert not [name for name in names if name.endswith((".so", ".pyc", ".onnx"))]
     assert package.pack({}) != packed
+    assert not [name for name in names if name.startswith(("cardrec/data/", "training/models/"))]
     # without git, as from a source distribution, the same files
     assert sorted(package._code(tmp_path / "code")) == [
         name for name in names if not name.startswith(("given/", "requirements"))
     ]
     with pytest.raises(Failure, match=r"is no checkout of cardrec"):
         package.pack({}, tmp_path)
+
+
+def test_the_bundle_that_a_training_goes_on_from_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    for name in ("model.json", "model.onnx"):
+        (tmp_path / "runs" / "old" / name).write_text(name)
+    found = package.start_files({"bundle": "runs/old"})
+    assert found == {"runs/old/model.json": b"model.json", "runs/old/model.onnx": b"model.onnx"}
+    with tarfile.open(fileobj=io.BytesIO(package.pack(found))) as archive:
+        assert set(found) <= set(archive.getnames())
+    assert not package.start_files({}) and not package.start_files({"mobilenet": "weights/x.tflite"})
+    for elsewhere in (str(tmp_path / "runs" / "old"), "../old"):
+        with pytest.raises(Failure, match=r"which a job can't see; put it below the current folder"):
+            package.start_files({"bundle": elsewhere})
+    with pytest.raises(Failure, match=r"names runs/new, which is no bundle here"):
+        package.start_files({"bundle": "runs/new"})
+
+
+def test_what_the_committed_configs_go_on_from_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(package.ROOT)
+    for config in ("second", "third", "prepared"):
+        assert set(package.start_files(read_settings(CONFIGS / f"{config}.toml").start)) == {
+            "training/models/third/model.json", "training/models/third/model.onnx",
+        }  # fmt: skip
 
 
 def test_configs_bring_those_that_they_are_based_on(tmp_path: Path) -> None:

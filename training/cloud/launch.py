@@ -23,7 +23,16 @@ from training.cloud.aws import explained, quiet_imports, session
 from training.cloud.download import read_remote_manifest
 from training.cloud.files import Content
 from training.cloud.follow import describe, follow
-from training.cloud.package import ENTRY, REQUIREMENTS, Lineage, config_files, hyperparameters, lineage_of, pack
+from training.cloud.package import (
+    ENTRY,
+    REQUIREMENTS,
+    Lineage,
+    config_files,
+    hyperparameters,
+    lineage_of,
+    pack,
+    start_files,
+)
 from training.cloud.prices import estimate, read_prices
 from training.cloud.settings import Cloud, Job, Where, add_cloud_option, read_cloud
 from training.cloud.store import Store, open_store
@@ -69,18 +78,18 @@ def launch(config: Path, cloud: Cloud, store: Store, *, resume: str = "") -> str
     """
     settings = read_settings(config)
     cloud.cloud.need("role")
-    inputs = _prepare(config, cloud, store, resume)
+    inputs = _prepare(config, settings, cloud, store, resume)
     names = hyperparameters(next(iter(config_files(config))), settings)
     with explained("starting the job"), quiet_imports():
         return _train(cloud.cloud, cloud.job, inputs, names)
 
 
-def _prepare(config: Path, cloud: Cloud, store: Store, resume: str) -> Inputs:
+def _prepare(config: Path, settings: Settings, cloud: Cloud, store: Store, resume: str) -> Inputs:
     """Puts the code and the run's record into S3, after a look at the data."""
     bucket, key = place_of(cloud.cloud, cloud.job.data)
     manifest = read_remote_manifest(store if bucket == store.bucket else Store(store.s3, bucket), key)
     configs = config_files(config)
-    code = pack(configs)
+    code = pack(configs | start_files(settings.start))
     lineage = lineage_of(config, configs, code, f"s3://{bucket}/{key}", manifest)
     place = cloud.cloud.key("code", lineage.code_sha256, "code.tar.gz")
     digest = bytes.fromhex(lineage.code_sha256)

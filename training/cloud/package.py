@@ -17,7 +17,17 @@ from typing import Any
 from training.failure import Failure
 from training.settings import Settings
 
-__all__ = ["ENTRY", "REQUIREMENTS", "ROOT", "Lineage", "config_files", "hyperparameters", "lineage_of", "pack"]
+__all__ = [
+    "ENTRY",
+    "REQUIREMENTS",
+    "ROOT",
+    "Lineage",
+    "config_files",
+    "hyperparameters",
+    "lineage_of",
+    "pack",
+    "start_files",
+]
 
 ROOT = Path(__file__).parents[2]
 ENTRY = "training/cloud/entry.py"
@@ -27,7 +37,7 @@ GIVEN = "given"
 
 _PARTS = ("LICENSE", "MANIFEST.in", "README.md", "cardrec", "csrc", "pyproject.toml", "setup.py", "training")
 _LEFT_OUT = (".so", ".pyc")
-_NOT_NEEDED = "cardrec/data/"
+_NOT_NEEDED = ("cardrec/data/", "training/models/")
 _VALUE_CHARACTERS = 2500  # SageMaker's limits for hyperparameters: 100 of them, values of this length
 _VALUES = 100
 
@@ -71,10 +81,29 @@ def config_files(config: Path) -> dict[str, bytes]:
     return {f"{GIVEN}/{path.relative_to(top).as_posix()}": path.read_bytes() for path in chain}
 
 
-def pack(configs: Mapping[str, bytes], root: Path = ROOT) -> bytes:
-    """The code, the configs and what pip has to install there, as a tar archive."""
-    files = {name: (root / name).read_bytes() for name in _code(root)}
-    files |= {**configs, REQUIREMENTS: b"--editable .[training]\n"}
+def start_files(start: Mapping[str, Any]) -> dict[str, bytes]:
+    """The bundle that a config's ``start`` goes on from, by the names that the job finds it under; none if it has none.
+
+    Raises:
+        Failure: the job would not find it under the name that the config gives it, or it isn't here.
+    """
+    if "bundle" not in start:
+        return {}
+    bundle = Path(start["bundle"])
+    if bundle.is_absolute() or ".." in bundle.parts:
+        raise Failure(
+            f"[start] names {bundle}, which a job can't see; put it below the current folder, and name it from there"
+        )
+    try:
+        return {(bundle / name).as_posix(): (bundle / name).read_bytes() for name in ("model.json", "model.onnx")}
+    except OSError as error:
+        raise Failure(f"[start] names {bundle}, which is no bundle here: {error}") from error
+
+
+def pack(files: Mapping[str, bytes], root: Path = ROOT) -> bytes:
+    """The code, further files (configs, a bundle) and what pip has to install there, as a tar archive."""
+    files = {name: (root / name).read_bytes() for name in _code(root)} | dict(files)
+    files |= {REQUIREMENTS: b"--editable .[training]\n"}
     made = io.BytesIO()
     with gzip.GzipFile(fileobj=made, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name in sorted(files):
