@@ -8,6 +8,9 @@ from pathlib import Path
 
 from cardrec.model import PREPROCESSING, Model, fingerprint_of, preprocessing_hash
 
+FLOATS = Path(__file__).parents[1] / "training" / "models" / "third"
+"""The bundled encoder in floats."""
+
 
 def described(folder: Path, name: str, dimension: int) -> Model:
     """Writes the `model.json` of a folder that has a `model.onnx`, without a calibration."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import pytest
+from bundles import FLOATS
 from card_server import CardServer, card_server
 from cloud_fixtures import cloud_toml, s3, service, services
 from command import Run
@@ -146,12 +147,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="session")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The bundled model with its network in integers, for a simulated Hailo-8."""
+    """The bundled model with what a simulated Hailo-8 makes of its floats, which is not what the CPU has."""
     from quantised_network import quantise, rendered_cards
 
-    folder = tmp_path_factory.mktemp("quantised")
-    model, cards = Model.load(), rendered_cards()
-    return make_bundle(model, folder / "bundle", cards, network=quantise(model.network, folder, cards))
+    folder, cards = tmp_path_factory.mktemp("quantised"), rendered_cards()
+    network = quantise(Model.load(FLOATS).network, folder, cards)
+    return make_bundle(Model.load(), folder / "bundle", cards, network=network)
 
 
 @pytest.fixture(scope="session")

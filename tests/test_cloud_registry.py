@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import cloud_fixtures
 import pytest
+from bundles import FLOATS
 from cloud_fixtures import BUCKET
 from refusals import refusal
 
 cloud_fixtures.need("boto3", "moto", "werkzeug", "flask", "sagemaker")
 
-from cardrec.model import BUNDLED, Model, fingerprint_of, preprocessing_hash  # noqa: E402
+from cardrec.model import Model, fingerprint_of, preprocessing_hash  # noqa: E402
 from training.cloud import launch, registry, upload  # noqa: E402
 from training.cloud.settings import read_cloud  # noqa: E402
 from training.cloud.versions import Registry  # noqa: E402
@@ -33,7 +34,7 @@ def toml(s3: Any, service: Service, cloud_toml: Path) -> Path:
 
 @pytest.fixture
 def bundles(tiny: Model, tmp_path: Path) -> list[Path]:
-    """Three small bundles with networks, and so fingerprints, of their own; with the figures of the bundled model."""
+    """Three small bundles with networks, and so fingerprints, of their own; with the figures of the bundled encoder."""
     import hashlib
 
     made = []
@@ -44,7 +45,7 @@ def bundles(tiny: Model, tmp_path: Path) -> list[Path]:
         network.write_bytes(network.read_bytes() + bytes([number]))
         digest = hashlib.sha256(network.read_bytes()).hexdigest()
         details |= {"sha256": digest, "fingerprint": fingerprint_of(digest, preprocessing_hash())}
-        details["figures"] = Model.load(BUNDLED).details["figures"]
+        details["figures"] = Model.load(FLOATS).details["figures"]
         (folder / "model.json").write_text(json.dumps(details))
         made.append(folder)
     return made

@@ -11,6 +11,7 @@ from typing import Any
 import fake_dfc
 import numpy as np
 import pytest
+from bundles import FLOATS
 from conftest import NPU_CARDS
 from numpy.typing import NDArray
 from refusals import files_up_to, refused
@@ -107,7 +108,7 @@ def test_the_normalisation_is_read_from_the_graph(folded: bool, npu_set: Path, t
 
 
 def test_the_bundled_network_can_be_cut(npu_set: Path) -> None:
-    model = Model.load()
+    model = Model.load(FLOATS)
     part = cut(model.network)
     assert part.mean == pytest.approx(MEAN) and part.deviation == pytest.approx((1, 1, 1)) and part.end == "/Gemm"
     check_cut(part, model, read_questions(npu_set / "parity.npz"))

@@ -19,8 +19,9 @@ from small_encoder import small_encoder
 from cardrec.backends.hef import find_hef
 from cardrec.model import Model
 from training import compile as compiling
-from training import hailo_compilers, hailo_worker
+from training import hailo_compilers, hailo_worker, quantize
 from training.hailo_compilers import Compiler, find_compiler
+from training.hailo_recipe import write_recipe
 from training.staged import staged
 
 SHIM = "from fake_dfc import ClientRunner, InferenceContext\n"
@@ -118,6 +119,24 @@ def test_a_bundle_holds_several_chips_and_one_of_each(model: Model, full: Path, 
     made = Model.load(second)
     assert [find_hef(made, arch).name for arch in ("hailo8", "hailo8l")] == ["hailo8.hef", "hailo8l.hef"]
     assert len(made.details["hailo"]) == 2 and made.fingerprint == model.fingerprint
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_bundle_in_integers_gets_what_is_made_of_its_floats(
+    model: Model, full: Path, npu_cards: Path, tmp_path: Path
+) -> None:
+    home, integers = model.network.parent, tmp_path / "integers"
+    numbers = ["--pictures", "4", "--count", "0", "--processes", "0"]
+    quantize.main([str(home), "--images", str(npu_cards), "--out", str(integers), *numbers])
+    made, other = Model.load(integers), small_encoder(tmp_path / "other", seed=1)
+    with refused(tmp_path / "out", "give it the bundle in floats"):
+        asked(made, full, tmp_path / "out")
+    with refused(tmp_path / "out", "is not what", "was made from"):
+        asked(made, full, tmp_path / "out", "--floats", str(other.network.parent))
+    asked(made, full, integers, "--floats", str(home))
+    compiled = Model.load(integers)
+    assert find_hef(compiled, "hailo8").exists() and compiled.fingerprint == made.fingerprint != model.fingerprint
+    assert compiled.network.read_bytes() == made.network.read_bytes()
 
 
 @pytest.mark.usefixtures("compiler")
@@ -259,7 +278,11 @@ def test_where_it_is_missing_a_recipe_is_written(
         assert os.system(f"bash -n {out / name}") == 0
     command = (out / "compile.sh").read_text().split("-m training.compile ")[1].split()
     options = compiling.arguments(command)
-    assert (options.arch, options.level, options.out) == ("hailo8r", 1, Path("/out"))
+    assert (options.arch, options.level, options.out, options.floats) == ("hailo8r", 1, Path("/out"), None)
+    write_recipe(out, "hailo8", 1, script=True, floats=True)
+    command = (out / "compile.sh").read_text().split("-m training.compile ")[1].split()
+    options = compiling.arguments(command)
+    assert (options.script, options.floats) == (Path("/set/more.alls"), Path("/set/floats"))
 
 
 def test_a_result_is_there_whole_or_not(tmp_path: Path) -> None:

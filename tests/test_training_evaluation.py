@@ -14,6 +14,7 @@ from typing import cast
 import cv2
 import numpy as np
 import pytest
+from bundles import FLOATS
 from numpy.typing import NDArray
 from test_training_data import picture
 
@@ -289,9 +290,14 @@ def test_strangers_are_not_known_and_no_reprints(data: Path, tmp_path: Path) -> 
 
 def test_untrained_network_is_seeded_and_gives_unit_vectors(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    first, again = (Model.load(write_untrained(Model.load(), tmp_path / name)) for name in ("a", "b"))
-    assert first.fingerprint == again.fingerprint != Model.load().fingerprint
+    floats = Model.load(FLOATS)
+    first, again = (Model.load(write_untrained(floats, tmp_path / name)) for name in ("a", "b"))
+    assert first.fingerprint == again.fingerprint != floats.fingerprint
+    with pytest.raises(ValueError, match="is in integers; name the bundle in floats with --floats"):
+        write_untrained(Model.load(), tmp_path / "c")
     with open_methods(BUNDLED, tmp_path, threads=1) as methods:
+        assert [method.name for method in methods] == [MODEL, HASH]
+    with open_methods(BUNDLED, tmp_path, floats=FLOATS, threads=1) as methods:
         cards = [picture(seed) for seed in range(6)]
         vectors = methods[2].encode(cards)
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(6), abs=1e-5)
@@ -332,7 +338,8 @@ def test_report_from_end_to_end(data: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(evaluate, "PRINTING_HEIGHTS_PX", (120.0,))
     monkeypatch.setattr(evaluation_sheets, "draw", lambda *_: [])
     given = (
-        f"{bundle} --data {data} --config {data}/config.toml --out {tmp_path} --count 8 --references 0 --processes 0"
+        f"{bundle} --floats {FLOATS} --data {data} --config {data}/config.toml --out {tmp_path} --count 8 "
+        "--references 0 --processes 0"
     )
     evaluate.main([*given.split(), "--write"])
 

@@ -20,7 +20,7 @@ from refusals import files_up_to, refused  # noqa: E402
 
 from cardrec.embed import open_encoder  # noqa: E402
 from cardrec.encode import unit  # noqa: E402
-from cardrec.model import PREPROCESSING, Model  # noqa: E402
+from cardrec.model import BUNDLED, PREPROCESSING, Model  # noqa: E402
 from training import export, quantize  # noqa: E402
 from training.export import (  # noqa: E402
     Inference,
@@ -171,6 +171,11 @@ def test_a_bundle_of_another_architecture_is_refused(tmp_path: Path) -> None:
     wider = CardEncoder(dimension=32, channels=4, backbone="efficientnet_lite1")
     with pytest.raises(ValueError, match=r"no convolution|expected"):
         go_on_from(tmp_path, wider, [np.zeros((64, 64, 3), np.uint8)])
+
+
+def test_a_bundle_in_integers_is_refused() -> None:
+    with pytest.raises(ValueError, match="is in integers; name the bundle in floats"):
+        go_on_from(BUNDLED, CardEncoder(dimension=32, channels=4), [np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_the_rotation_sorts_coordinates_and_keeps_cosines() -> None:

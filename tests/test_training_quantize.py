@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bundles import FLOATS
 from numpy.typing import NDArray
 from pictures import card_picture
 from refusals import files_up_to
@@ -84,7 +85,7 @@ def test_layers_are_in_integers_and_the_norm_is_not(integers: Path) -> None:
 
 
 def test_what_makes_the_vectors_unit_length_stays_in_floats() -> None:
-    graph, _ = tensors(Model.load().network)
+    graph, _ = tensors(Model.load(FLOATS).network)
     kinds = [node.op_type for node in norm_of(graph.node)]
     assert kinds[0] == "ReduceL2" and kinds[-1] == "Div" and "Clip" in kinds  # which would be in integers
 

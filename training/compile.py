@@ -2,10 +2,12 @@
 
     python -m training.calibrate_npu --images CARDS --out SET
     python -m training.compile BUNDLE --calibration SET/calibration.npy --arch hailo8 --out BUNDLE
+    python -m training.compile BUNDLE_INT8 --floats BUNDLE ... --out BUNDLE_INT8
 
 The network is cut and its normalisation written into the model script (`hailo_graph.py`, `hailo_script.py`); what the
 compiler says that it did is read back; the quantised network is compared in the emulator with ONNX Runtime on photos of
-cards. Under the limits no HEF is written. `--out` may be the bundle itself; its other files stay.
+cards. Under the limits no HEF is written. `--out` may be the bundle itself; its other files stay. The compiler makes
+integers of its own: for a bundle that has some for CPUs already, --floats names the one that it was made from.
 
 Where the compiler is missing, --out gets what is needed to compile elsewhere, and the command ends with code 3.
 """
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from cardrec.backends.hef import ARCHITECTURES, HEADER_BYTES, MAGIC, find_hef
+from cardrec.doctor_parity import GOOD_COSINE
 from cardrec.embed import open_encoder
 from cardrec.encode import encode_in_order, unit
 from cardrec.model import Model
@@ -77,6 +80,17 @@ def check_cut(part: Cut, model: Model, questions: Questions) -> None:
         raise ValueError(
             f"{model.network}: without its norm and with the normalisation outside it differs by {difference:.1e}; "
             f"expected at most {TOLERANCE:.0e}: export the bundle again with training.export"
+        )
+
+
+def check_floats(floats: Model, model: Model, questions: Questions) -> None:
+    """Raises ValueError if a bundle is not what another one, in integers, was made from."""
+    photos = questions.photos[:CHECKED]
+    cosine = float((encoded(floats, photos) * encoded(model, photos)).sum(axis=1).min())
+    if floats.dimension != model.dimension or not cosine >= GOOD_COSINE:
+        raise ValueError(
+            f"{floats.network} is not what {model.network} was made from: on {len(photos)} photos their cosine falls "
+            f"to {cosine:.3f}; expected {GOOD_COSINE} and more"
         )
 
 
@@ -153,12 +167,15 @@ def write_for_elsewhere(folder: Path, part: Cut, script: str, options: argparse.
     digest = hashlib.sha256(options.calibration.read_bytes()).hexdigest()
     reference = {"file": options.calibration.name, "sha256": digest, "beside": PARITY, "end_node": part.end}
     (folder / "calibration-used.json").write_text(json.dumps(reference, indent=2) + "\n", encoding="utf-8")
-    write_recipe(folder, options.arch, options.level, script=options.script is not None)
+    write_recipe(
+        folder, options.arch, options.level, script=options.script is not None, floats=options.floats is not None
+    )
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of the bundle")
+    parser.add_argument("--floats", type=Path, help="of a bundle in integers: folder of the one that it was made from")
     parser.add_argument("--calibration", type=Path, required=True, help="that training.calibrate_npu wrote")
     parser.add_argument("--parity", type=Path, help=f"photos with their truth; {PARITY} beside the calibration set")
     parser.add_argument("--arch", choices=ARCHITECTURES, required=True)
@@ -184,8 +201,10 @@ def main(given: Sequence[str] | None = None) -> None:
                 f"level from {options.level}. Write more with training.calibrate_npu, or accept that with --level 0"
             )
         questions = read_questions(options.parity or options.calibration.with_name(PARITY))
-        part = cut(model.network)
-        check_cut(part, model, questions)
+        floats = Model.load(options.floats) if options.floats else model
+        part = cut(floats.network)
+        check_cut(part, floats, questions)
+        check_floats(floats, model, questions)
         more = options.script.read_text(encoding="utf-8") if options.script else ""
         script = model_script(part, pictures=pictures, level=options.level, more=more)
         compiler = find_compiler(options.compiler_python, commands=options.commands)

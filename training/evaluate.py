@@ -1,6 +1,7 @@
 """Measures a model bundle on cards that no training saw, and writes a report and the model's calibration.
 
-    python -m training.evaluate cardrec/data/model --data DATA --config training/configs/third.toml --out REPORT
+    python -m training.evaluate cardrec/data/model --floats training/models/third --data DATA
+        --config training/configs/third.toml --out REPORT
 
 Queries are simulated photos (`simulate.py`, another model of a camera than training's) of held-out cards; references
 are all cards of the sources and rendered ones. Beside the model: a 256-bit perceptual hash and the untrained network,
@@ -104,7 +105,8 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, flo
     model = Model.load(options.model)
     sources = examined(read_settings(options.config), options.data)
     cache = options.cache or options.out / "cache"
-    with processes(options.processes) as mapper, open_methods(options.model, cache, threads=options.threads) as methods:
+    opened = open_methods(options.model, cache, floats=options.floats, threads=options.threads)
+    with processes(options.processes) as mapper, opened as methods:
         told("references")
         wanted = options.references + SPARE if options.references else 0
         references = make_references(sources, wanted, methods, cache, mapper)
@@ -120,7 +122,8 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, flo
 
 def command(options: argparse.Namespace) -> str:
     """What to type for the same figures, without this machine's paths."""
-    inputs = f"MODEL_FOLDER --data DATA --config {options.config.name} --out REPORT"
+    floats = " --floats FLOATS" if options.floats else ""
+    inputs = f"MODEL_FOLDER{floats} --data DATA --config {options.config.name} --out REPORT"
     return f"python -m training.evaluate {inputs} --count {options.count} --references {options.references}"
 
 
@@ -129,6 +132,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="folder of the bundle")
     parser.add_argument("--data", type=Path, required=True, help="folder that the config's paths start from")
     parser.add_argument("--config", type=Path, required=True, help="the training's config, for what it held out")
+    parser.add_argument("--floats", type=Path, help="of a bundle in integers: that in floats, to draw weights anew for")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--count", type=int, default=400, help="photos for each source, level and outline")
     parser.add_argument(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.rectify import INPUT_SIZE
+from training.integers import in_integers
 
 __all__ = ["Cut", "cut", "run", "unit_rows"]
 
@@ -72,12 +73,12 @@ def cut(network: Path) -> Cut:
     except Exception as error:  # protobuf's and the checker's have no common public base
         raise ValueError(f"{network} is no sound ONNX file ({error}); export the bundle again") from error
     graph = model.graph
+    if in_integers(graph):
+        raise ValueError(f"{network} is in integers, which the compiler makes itself; give it the bundle in floats")
     constants = _constants(graph)
     scale, shift, first = _prepared(network, graph, constants)
     last = _last_linear(network, graph, constants)
     nodes = _between(graph, first, last.output[0])
-    if any(node.op_type.endswith("QuantizeLinear") for node in nodes):
-        raise ValueError(f"{network} is in integers, which the compiler makes itself; give it the bundle in floats")
     if unknown := sorted({f"{node.op_type} ({node.name})" for node in nodes if node.op_type not in SUPPORTED}):
         raise ValueError(
             f"{network}: Hailo's compiler is not known to take in {', '.join(unknown)}; replace these layers in the "

@@ -76,14 +76,15 @@ scp -r "$host:work/out/." "$out/"
 """
 
 
-def command(architecture: str, level: int, script: bool) -> str:
+def command(architecture: str, level: int, script: bool, floats: bool) -> str:
     """The command inside the container."""
     words = ["training.compile", "/bundle", "--calibration", "/set/calibration.npy", "--arch", architecture]
     words += ["--level", str(level), "--compiler-python", "/opt/hailo/bin/python", "--out", "/out"]
-    return shlex.join(words + (["--script", "/set/more.alls"] if script else []))
+    words += ["--script", "/set/more.alls"] if script else []
+    return shlex.join(words + (["--floats", "/set/floats"] if floats else []))
 
 
-def write_recipe(folder: Path, architecture: str, level: int, *, script: bool) -> list[Path]:
+def write_recipe(folder: Path, architecture: str, level: int, *, script: bool, floats: bool) -> list[Path]:
     """Writes Dockerfile, compile.sh and ec2.sh into a folder.
 
     Args:
@@ -91,8 +92,9 @@ def write_recipe(folder: Path, architecture: str, level: int, *, script: bool) -
         architecture: of the chip.
         level: of optimisation.
         script: whether there are further commands, which must lie beside the set as `more.alls`.
+        floats: whether the bundle is in integers; the one in floats must lie beside the set as the folder `floats`.
     """
-    filled = {"command": command(architecture, level, script)}
+    filled = {"command": command(architecture, level, script, floats)}
     texts = {"Dockerfile": _DOCKERFILE, "compile.sh": _COMPILE.format(**filled), "ec2.sh": _EC2.format(**filled)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["to_integers"]
+__all__ = ["in_integers", "to_integers"]
 
 Choice = Callable[[Sequence[Any]], Sequence[Any]]
 """Which of a graph's nodes."""
@@ -30,6 +30,11 @@ class _Pictures:
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         picture = next(self._pictures, None)
         return None if picture is None else {self._name: picture[None]}
+
+
+def in_integers(graph: Any) -> bool:
+    """Whether an ONNX graph is one that `to_integers` wrote, or another with integers between its layers."""
+    return any(node.op_type == "QuantizeLinear" for node in graph.node)
 
 
 def to_integers(

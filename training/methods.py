@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cardrec.embed import Embedder, open_encoder
 from cardrec.model import Model, fingerprint_of
+from training.integers import in_integers
 from training.phash import BITS, phash
 
 __all__ = ["HASH", "MODEL", "UNTRAINED", "Method", "open_methods"]
@@ -48,12 +49,13 @@ def hash_vectors(pictures: Sequence[Picture]) -> Floats:
 
 
 @contextmanager
-def open_methods(bundle: Path, work: Path, *, threads: int = 0) -> Iterator[list[Method]]:
-    """The methods that can be measured here: the untrained network only where `onnx` is installed.
+def open_methods(bundle: Path, work: Path, *, floats: Path | None = None, threads: int = 0) -> Iterator[list[Method]]:
+    """The methods that can be measured here: the untrained network only of floats, and where `onnx` is installed.
 
     Args:
         bundle: the model.
         work: folder to keep the untrained network in.
+        floats: the bundle whose graph the untrained network has; None: the model's own.
         threads: of each network; 0: all cores.
     """
     with ExitStack() as stack:
@@ -64,9 +66,11 @@ def open_methods(bundle: Path, work: Path, *, threads: int = 0) -> Iterator[list
 
         found = [network(MODEL, bundle), Method(HASH, f"dct-{BITS * BITS}", hash_vectors)]
         try:
-            untrained = write_untrained(Model.load(bundle), work / UNTRAINED)
+            untrained = write_untrained(Model.load(floats or bundle), work / UNTRAINED)
         except ModuleNotFoundError as error:
             print(f"the untrained network is not measured: {error}; pip install 'cardrec[training]'")
+        except ValueError as error:
+            print(f"the untrained network is not measured: {error}")
         else:
             found.append(network(UNTRAINED, untrained))
         yield found
@@ -77,11 +81,16 @@ def write_untrained(model: Model, folder: Path) -> Path:
 
     Weights are drawn as timm draws those of an EfficientNet, from a normal distribution of variance 2 / fan-out (He et
     al. 2015); biases are zero, to which batch norm without statistics folds.
+
+    Raises:
+        ValueError: the network is in integers, whose ranges are those of the weights that it has.
     """
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load(str(model.network))
+    if in_integers(graph.graph):
+        raise ValueError(f"{model.network} is in integers; name the bundle in floats with --floats")
     rng = np.random.default_rng(SEED)
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     first = True

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from training.integers import in_integers
 from training.mobilenet import put_in
 from training.model import CardEncoder
 from training.norms import SAMPLE, take_statistics
@@ -63,11 +64,13 @@ def go_on_from(bundle: Path, encoder: CardEncoder, pictures: Sequence[NDArray[np
         pictures: (S, S, 3) uint8 RGB, as the training shows them.
 
     Raises:
-        ValueError: the graph is of another architecture.
+        ValueError: the graph is of another architecture, or in integers.
     """
     import onnx
 
     graph = onnx.load(str(bundle / "model.onnx")).graph
+    if in_integers(graph):
+        raise ValueError(f"{bundle} is in integers; name the bundle in floats that it was made from")
     stored = {i.name: torch.from_numpy(onnx.numpy_helper.to_array(i).copy()) for i in graph.initializer}
     stored |= {
         n.output[0]: stored[n.input[0]] for n in graph.node if n.op_type == "Identity"
