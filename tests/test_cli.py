@@ -186,33 +186,6 @@ def test_names_with_control_characters_are_harmless(run: Run, tmp_path: Path, bl
     assert line["file"] == str(odd)
 
 
-def test_bench(run: Run) -> None:
-    result = run("bench", "--stages", "--repeats", 2, "--json")
-    assert result.exit_code == 0, result.stderr
-    (measured,) = lines(result)
-    stages = [measured[f"{stage}_ms"]["median"] for stage in ("detect", "rectify", "encode", "search")]
-    assert min(stages) > 0
-    assert measured["total_ms"]["p95"] > 0
-    assert "total" in run("bench", "--repeats", 1).stdout
-
-
-def test_bench_on_a_simulated_npu(run: Run) -> None:
-    result = run("bench", "--stages", "--stream", "--repeats", 5, "--simulate-npu", 2, "--in-flight", 2, "--json")
-    assert result.exit_code == 0
-    (measured,) = lines(result)
-    assert measured["backend"] == "simulated NPU, 2 ms a card"
-    assert measured["encode_ms"]["median"] >= 2
-    assert 0 < measured["host_ms"]["median"] < measured["total_ms"]["median"]
-    assert 0 < measured["frames_per_second"] <= 1010 / 2
-    assert "simulated NPU alone: 500.0" in run("bench", "--stream", "--repeats", 1, "--simulate-npu", 2).stdout
-
-
-def test_bench_takes_any_picture(run: Run, tmp_path: Path, tiny_catalog: Path) -> None:
-    Image.new("L", (30, 900), 200).save(tmp_path / "grey.png")
-    result = run("bench", tmp_path / "grey.png", "--repeats", 1, "--catalog", tiny_catalog)
-    assert result.exit_code == 0, result.stderr
-
-
 def test_info(run: Run, tiny_catalog: Path) -> None:
     (facts,) = lines(run("info", "--catalog", tiny_catalog, "--json"))
     assert facts["version"] == cardrec.__version__
