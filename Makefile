@@ -75,8 +75,9 @@ format: $(VENV)/.dev ## put the formatting right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## time the stages, the import, opening a catalog
-	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name $(PYTEST_ARGS)
+bench: $(VENV)/.dev ## time each stage beside its peers, with its accuracy: a table, and build/bench.json
+	@mkdir -p build
+	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-json=build/bench.json $(PYTEST_ARGS)
 
 clean: ## remove all that the other commands made
 	rm -rf $(VENV) $(VENV)-cloud $(VENV)-training build dist demo-output *.egg-info cardrec/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

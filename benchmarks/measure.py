@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 
-def alternate_ms(
+def alternate(
     first: Callable[[], object], second: Callable[[], object], *, rounds: int = 200, warm_up: int = 10
-) -> tuple[float, float]:
-    """Median milliseconds of two callables, called in turn."""
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of each call of two callables, called in turn; those of the warm-up are left out."""
     spent: tuple[list[float], list[float]] = ([], [])
     for turn in range(warm_up + rounds):
         for place, action in enumerate((first, second)):
@@ -20,7 +20,15 @@ def alternate_ms(
             action()
             if turn >= warm_up:
                 spent[place].append((time.perf_counter() - begun) * 1e3)
-    return statistics.median(spent[0]), statistics.median(spent[1])
+    return spent
+
+
+def alternate_ms(
+    first: Callable[[], object], second: Callable[[], object], *, rounds: int = 200, warm_up: int = 10
+) -> tuple[float, float]:
+    """Median milliseconds of two callables, called in turn."""
+    ours, theirs = alternate(first, second, rounds=rounds, warm_up=warm_up)
+    return statistics.median(ours), statistics.median(theirs)
 
 
 def python_prints(code: str, *arguments: str) -> str:
@@ -29,3 +37,16 @@ def python_prints(code: str, *arguments: str) -> str:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=300
     )
     return done.stdout
+
+
+def commit() -> str | None:
+    """The commit that is checked out, with a + where files differ from it; None without git or a checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no").strip()
+        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
