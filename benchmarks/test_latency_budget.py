@@ -4,7 +4,8 @@ make bench PYTEST_ARGS="-k latency_budget"
 
 `benchmarks/budgets.py` says what a frame may take on a Raspberry Pi 5 with a Hailo-8. Nothing here was measured on one.
 The NPU is simulated (`cardrec.backends.simulated`): it takes 3 ms for a card, which is the upper end of what is
-estimated for a Hailo-8L, so that what is measured is the host's work on this machine.
+estimated for a Hailo-8L that holds the whole network (`benchmarks/pi.md`), so that what is measured is the host's work
+on this machine.
 
 Limits are relative to what OpenCV takes for one area average of the same frame, called in turn with the stage: 2.3 to
 3.3 ms on the machine that the goals were set on. A busy or a slow machine is slow at both.
