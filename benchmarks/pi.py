@@ -135,7 +135,9 @@ def without_names(value: Any) -> Any:
         return [without_names(each) for each in value]
     if not isinstance(value, str):
         return value
-    text = _HOMES.sub("~", value.replace(str(ROOT), "CHECKOUT"))
+    text = value.replace(str(ROOT), "CHECKOUT")
+    home = str(Path.home())
+    text = _HOMES.sub("~", text.replace(home, "~") if home != "/" else text)
     host = socket.gethostname()
     return re.sub(rf"\b{re.escape(host)}\b", "HOST", text) if host else text
 

@@ -68,17 +68,19 @@ def test_catalogs_build(stage: Stage, embedder: Embedder, tmp_path: Path) -> Non
 
 def test_catalogs_append(stage: Stage, embedder: Embedder, tmp_path: Path) -> None:
     """To a catalog that has some segments already; each round adds another."""
-    pictures, path, rounds = patterns(PICTURES), tmp_path / "grown.cardrec", itertools.count()
-    Catalog.build(path, items(pictures, "first"), encoder=embedder, calibration=None)
+    pictures, path, rounds = patterns(2 * PICTURES), tmp_path / "grown.cardrec", itertools.count()
+    first, more = pictures[:PICTURES], pictures[PICTURES:]
+    Catalog.build(path, items(first, "first"), encoder=embedder, calibration=None)
     with Catalog.open(path) as catalog:
         stage(
             f"append {PICTURES} pictures",
-            lambda: catalog.append(items(pictures ^ np.uint8(255), f"round-{next(rounds)}"), encoder=embedder),
+            lambda: catalog.append(items(more, f"round-{next(rounds)}"), encoder=embedder),
             rounds=6,
             warm_up=1,
         )
         stage.beside({"encoder alone": encoder_alone(embedder, PICTURES)}, rounds=5, warm_up=1)
         assert len(catalog) == PICTURES * (1 + next(rounds))
+    # Equal vectors of later rounds come after those of the first.
     stage.right("found again", found_again(path, pictures, 0, embedder))
 
 

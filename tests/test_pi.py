@@ -198,9 +198,10 @@ def test_elsewhere_all_that_is_missing_is_named(
 
 @pytest.mark.usefixtures("short")
 def test_a_device_that_fails_on_the_way_leaves_the_rest(
-    machine: Board, tmp_path: Path, with_npu: Callable[[Opens], None]
+    machine: Board, tmp_path: Path, with_npu: Callable[[Opens], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.raspberry()
+    monkeypatch.setenv("HOME", "/srv/people/anna")
 
     def failing() -> AbstractContextManager[Recognizer]:
         raise DeviceTimeout(f"no answer from {Path.home()}/x on {socket.gethostname()}, /home/anna/y")
