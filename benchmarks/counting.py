@@ -82,14 +82,23 @@ def count(program: Path, using: Compiler) -> Counts:
     return counts
 
 
-def by_callgrind(program: Path, tiers: Sequence[str]) -> Counts:
-    """Counts under callgrind, which writes a part of its file whenever `counted` returns."""
+def by_callgrind(program: Path, tiers: Sequence[str], kernels: Sequence[str] = ()) -> Counts:
+    """Counts some kernels, or all, under callgrind, which writes a part of its file whenever `counted` returns."""
     with tempfile.TemporaryDirectory(prefix="cardrec-") as folder:
         out = Path(folder) / "out"
         options = ("--collect-atstart=no", "--toggle-collect=counted", "--dump-after=counted")
         plain = ("--compress-strings=no", "--compress-pos=no", f"--callgrind-out-file={out}")
         said = run(
-            CALLGRIND, "--tool=callgrind", "--quiet", *options, *plain, str(program), "count", "callgrind", *tiers
+            CALLGRIND,
+            "--tool=callgrind",
+            "--quiet",
+            *options,
+            *plain,
+            str(program),
+            "count",
+            "callgrind",
+            *tiers,
+            *kernels,
         )
         order = [line.split() for line in said.splitlines()[1:]]
         parts = [_part(Path(f"{out}.{number}"), program.resolve()) for number in range(1, len(order) + 1)]
@@ -115,11 +124,11 @@ def _part(file: Path, program: Path) -> Counted:
     return Counted(inside, outside)
 
 
-def by_steps(program: Path, tiers: Sequence[str]) -> Counts:
-    """Counts by the trap flag; see benchmarks/native/steps.hpp."""
+def by_steps(program: Path, tiers: Sequence[str], kernels: Sequence[str] = ()) -> Counts:
+    """Counts some kernels, or all, by the trap flag; see benchmarks/native/steps.hpp."""
     if not tiers:
         return {}
-    lines = run(str(program), "count", "steps", *tiers).splitlines()[1:]
+    lines = run(str(program), "count", "steps", *tiers, *kernels).splitlines()[1:]
     return _sorted(
         (kernel, tier, Counted(int(inside), int(outside))) for kernel, tier, inside, outside in map(str.split, lines)
     )

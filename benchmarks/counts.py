@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,9 +94,8 @@ def _line(name: str, kernel: str, tier: str, now: int | None, before: int | None
         return Line(name, kernel, tier, now, before, "not counted" if cannot else "gone")
     if before is None:
         return Line(name, kernel, tier, now, before, new)
-    change = now / before - 1
-    verdict = "slower" if change > ALLOWED else "faster" if change < -ALLOWED else "ok"
-    return Line(name, kernel, tier, now, before, verdict)
+    slower, faster = now > before * (1 + ALLOWED), now < before * (1 - ALLOWED)
+    return Line(name, kernel, tier, now, before, "slower" if slower else "faster" if faster else "ok")
 
 
 def read(path: Path) -> File:
@@ -161,13 +161,12 @@ def compilers() -> Iterator[Compiler]:
         yield compiler(CROSS_COMPILER)
 
 
-def count(using: Compiler, folder: Path, tree: Path = ROOT) -> counting.Counts:
+def count(using: Compiler, tree: Path = ROOT) -> counting.Counts:
     """Builds the drivers with one compiler and counts all kernels."""
     counting.require(using.machine)
-    counts: counting.Counts = {}
-    for module in MODULES:
-        counts.update(counting.count(build(module, using, folder / using.machine / module, tree=tree), using))
-    return counts
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda module: counting.count(build(module, using, tree=tree), using), MODULES)
+        return {kernel: tiers for counts in found for kernel, tiers in counts.items()}
 
 
 def processor_has(tier: str) -> bool:
@@ -180,7 +179,10 @@ def processor_has(tier: str) -> bool:
 def planted_tree(kernel: str, share: float) -> Iterator[Path]:
     """A copy of the sources with one kernel made slower by a share."""
     with tempfile.TemporaryDirectory(prefix="cardrec-") as folder:
-        shutil.copytree(ROOT / "csrc", Path(folder) / "csrc")
+        # With their times, so that what has been compiled need not be again.
+        for part in ("csrc", "build/counts"):
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, Path(folder) / part)
         planted.plant(Path(folder), kernel, share)
         yield Path(folder)
 
@@ -225,12 +227,12 @@ def outside(counts: counting.Counts) -> float:
     return max(each.outside / (each.inside + each.outside) for tiers in counts.values() for each in tiers.values())
 
 
-def run(options: argparse.Namespace, folder: Path, tree: Path = ROOT) -> int:
+def run(options: argparse.Namespace, tree: Path = ROOT) -> int:
     """Counts, then compares or updates; the exit status."""
     file = read(options.file)
     lines: list[Line] = []
     for using in compilers():
-        counts = count(using, folder, tree)
+        counts = count(using, tree)
         unknown = [kernel for kernel in options.kernel if kernel not in counts]
         if unknown:
             raise Failure(f"no kernel {', '.join(unknown)}; there are {', '.join(sorted(counts))}")
@@ -272,9 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--plant shows that a slowdown is caught; its counts are not to be kept (--update)")
     with one_line(parser.prog):
         if not options.plant:
-            return run(options, ROOT / "build" / "counts")
+            return run(options)
         with planted_tree(options.plant, PLANTED) as tree:
-            return run(options, tree / "build", tree)
+            return run(options, tree)
 
 
 if __name__ == "__main__":

@@ -72,32 +72,32 @@ def _flags() -> tuple[str, ...]:
     return tuple(runpy.run_path(str(ROOT / "setup.py"), run_name="flags")["COMPILE"])
 
 
-def build(module: str, using: Compiler, folder: Path, *, tree: Path = ROOT) -> Path:
-    """Compiles one driver, with the flags of setup.py, on all cores.
+def build(module: str, using: Compiler, *, tree: Path = ROOT) -> Path:
+    """Compiles one driver into the tree's build/counts/, with the flags of setup.py, on all cores.
+
+    Parts that are newer than their source and than all headers are taken again.
 
     Args:
         module: one of MODULES.
         using: the compiler.
-        folder: where the program and its parts go; parts that are newer than all that a driver is made of stay.
         tree: the checkout whose csrc/ is compiled.
 
     Raises:
         Failure: the compiler refused it.
     """
-    csrc = tree / "csrc"
-    folders = (csrc / module, csrc / "common", NATIVE)
+    folders = (tree / "csrc" / module, tree / "csrc" / "common", NATIVE)
     kernels = (file for each in folders[:2] for file in each.glob("*.cpp") if file.stem not in _LEFT_OUT)
     sources = [NATIVE / "workload.cpp", NATIVE / f"{module}_kernels.cpp", *sorted(kernels)]
     headers = [header for each in folders for header in each.glob("*.hpp")]
-    made_of = [*sources, *headers, ROOT / "setup.py", Path(__file__)]
-    newest = max(file.stat().st_mtime for file in made_of)
+    changed = max(file.stat().st_mtime for file in (*headers, ROOT / "setup.py", Path(__file__)))
+    folder = _folder(tree, using) / module
     folder.mkdir(parents=True, exist_ok=True)
     protection = [_PROTECTION[using.machine]] if using.machine in _PROTECTION else []
     command = [using.command, *_flags(), *_ALWAYS, *protection, *(f"-I{each}" for each in folders)]
 
     def compiled(source: Path) -> Path:
         part = folder / f"{source.stem}.o"
-        if not part.exists() or part.stat().st_mtime <= newest:
+        if not part.exists() or part.stat().st_mtime <= max(changed, source.stat().st_mtime):
             _run([*command, "-c", str(source), "-o", str(part)])
         return part
 
@@ -106,6 +106,22 @@ def build(module: str, using: Compiler, folder: Path, *, tree: Path = ROOT) -> P
     program = folder / f"{module}_kernels"
     _run([using.command, "-no-pie", "-pthread", *map(str, parts), "-o", str(program)])
     return program
+
+
+def _folder(tree: Path, using: Compiler) -> Path:
+    return tree / "build" / "counts" / using.name.replace(", ", "-").replace(" ", "-")
+
+
+def build_peak(using: Compiler) -> Path:
+    """Compiles `peak.cpp`, a library that does multiply-adds and nothing else.
+
+    Raises:
+        Failure: the compiler refused it.
+    """
+    library = _folder(ROOT, using) / "peak.so"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    _run([using.command, "-std=c++17", "-O3", "-fPIC", "-shared", str(NATIVE / "peak.cpp"), "-o", str(library)])
+    return library
 
 
 def _run(command: Sequence[str]) -> None:

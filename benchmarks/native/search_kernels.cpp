@@ -145,24 +145,22 @@ struct Lookup {
         workload::sink = found[0].candidates().size();
     }
 
-    // The rows that rescoring might ask for: from all over the catalog, each time others.
+    // visit(row) for the rows that rescoring might ask for: from all over the catalog, each time others. As a search does,
+    // it asks for the next row's memory meanwhile.
     template <typename Visit>
     void each_candidate(Visit visit) {
         constexpr std::size_t kApart = 7919;
-        for (std::size_t i = 0; i < kCandidates; ++i) visit((first + i) * kApart % rows.count);
+        for (std::size_t i = 0; i < kCandidates; ++i) {
+            if (i + 1 < kCandidates) matrix.prefetch((first + i + 1) * kApart % rows.count);
+            visit((first + i) * kApart % rows.count);
+        }
         first += kCandidates;
     }
 
     void score() {
         std::vector<char> buffer;
-        std::size_t row = rows.count;
         double sum = 0.0;
-        each_candidate([&](std::size_t next) {
-            matrix.prefetch(next);
-            if (row < rows.count) sum += matrix.score(row, queries[0].vector(), buffer);
-            row = next;
-        });
-        sum += matrix.score(row, queries[0].vector(), buffer);
+        each_candidate([&](std::size_t row) { sum += matrix.score(row, queries[0].vector(), buffer); });
         workload::sink = static_cast<std::uint64_t>(sum * 1e6);
     }
 

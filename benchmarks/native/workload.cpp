@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "steps.hpp"
 
@@ -28,21 +27,18 @@ volatile std::uint64_t sink;
 
 namespace {
 
+using Word = std::uint64_t __attribute__((aligned(1), may_alias));
+
 // The least that a kernel must do: touch every byte. A compiler makes vector loads of it.
 EACH_TARGET std::uint64_t read_words(const char* from, std::size_t bytes) {
     std::uint64_t seen[32] = {}, all = 0;
     std::size_t i = 0;
     for (; i + sizeof seen <= bytes; i += sizeof seen) {
-        std::uint64_t words[32];
-        std::memcpy(words, from + i, sizeof words);
+        const auto* words = reinterpret_cast<const Word*>(from + i);
         for (std::size_t j = 0; j < 32; ++j) seen[j] |= words[j];
     }
     for (const std::uint64_t each : seen) all |= each;
-    for (; i + 8 <= bytes; i += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, from + i, sizeof word);
-        all |= word;
-    }
+    for (; i + 8 <= bytes; i += 8) all |= *reinterpret_cast<const Word*>(from + i);
     for (; i < bytes; ++i) all |= static_cast<unsigned char>(from[i]);
     return all;
 }
@@ -53,11 +49,20 @@ double once_us(const std::function<void()>& run) {
     return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begun).count();
 }
 
-int count(const std::string& method, const std::vector<std::string>& wanted) {
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// `names`: tiers, and kernels where not all are wanted.
+int count(const std::string& method, const std::vector<std::string>& names) {
+    const std::vector<std::string> known = tiers();
+    const bool all = std::all_of(names.begin(), names.end(), [&](const auto& name) { return contains(known, name); });
     std::printf("text %zx %zx marks %zx %zx\n", text_begin(), text_end(), reinterpret_cast<std::size_t>(&counted),
                 reinterpret_cast<std::size_t>(&finished));
-    for (const std::string& tier : wanted) {
+    for (const std::string& tier : known) {
+        if (!contains(names, tier)) continue;
         for (const Work& work : counted_works(tier)) {
+            if (!all && !contains(names, work.kernel)) continue;
             work.run();
             if (method == "steps") {
                 const Steps steps = count_steps(&counted, work.run);
@@ -126,6 +131,6 @@ int main(int argc, char** argv) {
         for (const std::string& tier : workload::tiers()) std::puts(tier.c_str());
         return 0;
     }
-    std::fprintf(stderr, "usage: %s tiers | count callgrind|qemu|steps TIER... | time ROUNDS ROWS\n", argv[0]);
+    std::fprintf(stderr, "usage: %s tiers | count callgrind|qemu|steps TIER... KERNEL... | time ROUNDS ROWS\n", argv[0]);
     return 2;
 }

@@ -1,9 +1,10 @@
 // What the drivers of the hot kernels share: the input's random numbers, and the two ways in which a driver is run.
 //
-//   DRIVER count callgrind|qemu|steps TIER...   each kernel in each tier, once for warmth, then once inside `counted`;
-//                                               says their order, and `steps` counts them itself
-//   DRIVER time ROUNDS ROWS                     each kernel in every tier that runs here, and a plain read of the bytes
-//                                               that it needs, in turn; median microseconds
+//   DRIVER count callgrind|qemu|steps TIER... KERNEL...
+//     each kernel (all, where none is named) in each tier, once for warmth, then once inside `counted`; says their order,
+//     and `steps` counts them itself
+//   DRIVER time ROUNDS ROWS
+//     each kernel in every tier that runs here, and a plain read of the bytes that it needs, in turn; median us
 //
 // Input depends on nothing but this source: integers and exact or correctly rounded operations of <cmath> make it.
 #pragma once
