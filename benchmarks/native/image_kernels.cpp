@@ -154,8 +154,8 @@ std::vector<std::string> tiers() {
     return names;
 }
 
-// The reductions of `timed_works` with smaller sides, since under emulation they would take a minute; a quad that leaves
-// the picture, enlarged to a side that no tile divides; odd sizes, reduced and enlarged.
+// The reductions of `timed_works` with smaller sides, since under emulation they would take a minute; a quad that
+// leaves the picture, enlarged to a side that no tile divides; odd sizes, reduced and enlarged.
 std::vector<Work> counted_works(const std::string& tier) {
     return works(tier,
                  {{quarter(), {105, 22.5f, 197.5f, 27.5f, 200, 160, 102.5f, 155}, 56},

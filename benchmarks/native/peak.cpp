@@ -1,8 +1,8 @@
-// How many multiply-adds this core does in a second, all in registers: what networks are held against. A library, which
-// `benchmarks/roofline.py` loads, to run it in turn with them.
+// How many multiply-adds this core does in a second, all in registers: what networks are held against. A library,
+// which `benchmarks/roofline.py` loads, to run it in turn with them.
 //
-// Both functions take `rounds` steps on each of twelve chains, which hide the latency of the multipliers (4 to 5 cycles,
-// two a cycle), and return how many multiply-adds that were, in the widest registers that this processor has.
+// Both functions take `rounds` steps on each of twelve chains, which hide the latency of the multipliers (4 to 5
+// cycles, two a cycle), and return how many multiply-adds that were, in the widest registers that this processor has.
 #include <cstdint>
 
 #if defined(__x86_64__)
@@ -17,15 +17,15 @@ namespace {
 constexpr int kChains = 12;
 
 // `sum` after a step is opaque to the compiler, so that no step is left out. `constraint`: of a vector register.
-#define CHAINS(type, zero, constraint, lanes, step)        \
-    type sums[kChains];                                    \
-    for (type& sum : sums) sum = zero;                     \
-    for (std::int64_t i = 0; i < rounds; ++i) {            \
-        for (type& sum : sums) {                           \
-            sum = step;                                    \
-            __asm__ volatile("" : constraint(sum));        \
-        }                                                  \
-    }                                                      \
+#define CHAINS(type, zero, constraint, lanes, step) \
+    type sums[kChains];                             \
+    for (type& sum : sums) sum = zero;              \
+    for (std::int64_t i = 0; i < rounds; ++i) {     \
+        for (type& sum : sums) {                    \
+            sum = step;                             \
+            __asm__ volatile("" : constraint(sum)); \
+        }                                           \
+    }                                               \
     return rounds * kChains * lanes
 
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-// The search's hot kernels on a catalog of random unit vectors: the scan of all codes, the one that prefixes prune, exact
-// scores. What is called is what a search calls, in csrc/search; see workload.hpp for how it is run.
+// The search's hot kernels on a catalog of random unit vectors: the scan of all codes, the one that prefixes prune,
+// exact scores. What is called is what a search calls, in csrc/search; see workload.hpp for how it is run.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -34,19 +34,31 @@ struct Rows {
     double norm = 1.0 + 1e-6, prefix_scale = 1.0, prefix_error = 0.0, prefix_norm = 0.0;
 
     Rows(std::size_t rows, std::size_t d, std::size_t p)
-        : count(rows), dimension(d), prefix(p), vectors(rows * d), scales(rows), errors(rows), basis(p * d),
-          halves(rows * d), codes(rows * d), groups((p != 0 ? (rows + kLanes - 1) / kLanes * kLanes : 0) * (p + kRestCodes)) {
+        : count(rows),
+          dimension(d),
+          prefix(p),
+          vectors(rows * d),
+          scales(rows),
+          errors(rows),
+          basis(p * d),
+          halves(rows * d),
+          codes(rows * d),
+          groups((p != 0 ? (rows + kLanes - 1) / kLanes * kLanes : 0) * (p + kRestCodes)) {
         for (std::size_t i = 0; i < p; ++i) basis[i * d + i] = 1.0f;
         workload::Random random(rows * 31 + d);
         for (std::size_t r = 0; r < rows; ++r) make_row(random, r);
         if (p != 0) make_prefixes();
     }
 
-    Segment segment(bool half) const {
+    Segment segment(bool half, bool pruned) const {
         const void* memory = half ? static_cast<const void*>(halves.data()) : vectors.data();
-        return {count,        {memory, -1, 0, half}, codes.data(),
-                scales.data(), errors.data(),        norm,
-                {groups.empty() ? nullptr : groups.data(), prefix_scale, prefix_error, prefix_norm}};
+        return {count,
+                {memory, -1, 0, half},
+                codes.data(),
+                scales.data(),
+                errors.data(),
+                norm,
+                {pruned ? groups.data() : nullptr, prefix_scale, prefix_error, prefix_norm}};
     }
 
   private:
@@ -127,16 +139,16 @@ struct Lookup {
     std::size_t first = 0;  // of the candidates
     static constexpr std::size_t kCandidates = 32;
 
-    Lookup(const Rows& r, const Kernels& kernels, bool half, std::size_t wanted)
-        : rows(r), matrix(kernels, {r.segment(half)}, r.dimension, make_basis(r)), k(wanted) {
+    Lookup(const Rows& r, const Kernels& kernels, bool half, bool pruned, std::size_t wanted)
+        : rows(r),
+          matrix(kernels, {r.segment(half, pruned)}, r.dimension, {pruned ? r.basis.data() : nullptr, r.prefix, 1e-6}),
+          k(wanted) {
         workload::Random random(7);
         std::vector<float> query(r.vectors.begin(), r.vectors.begin() + static_cast<std::ptrdiff_t>(r.dimension));
         for (float& value : query) value += 0.5f * random.unit() * std::fabs(value);
         queries.emplace_back(kernels, query.data(), r.dimension, false);
-        if (r.prefix != 0) prefixes.emplace_back(kernels, matrix.basis(), queries[0].vector(), r.dimension);
+        if (pruned) prefixes.emplace_back(kernels, matrix.basis(), queries[0].vector(), r.dimension);
     }
-
-    static Basis make_basis(const Rows& r) { return {r.prefix != 0 ? r.basis.data() : nullptr, r.prefix, 1e-6}; }
 
     void scan_once() const {
         std::vector<Threshold> thresholds(1);
@@ -145,8 +157,8 @@ struct Lookup {
         workload::sink = found[0].candidates().size();
     }
 
-    // visit(row) for the rows that rescoring might ask for: from all over the catalog, each time others. As a search does,
-    // it asks for the next row's memory meanwhile.
+    // visit(row) for the rows that rescoring might ask for: from all over the catalog, each time others. As a search
+    // does, it asks for the next row's memory meanwhile.
     template <typename Visit>
     void each_candidate(Visit visit) {
         constexpr std::size_t kApart = 7919;
@@ -169,43 +181,42 @@ struct Lookup {
 
 using Lookups = std::vector<std::shared_ptr<Lookup>>;
 
-Lookups lookups(const Kernels& kernels, const std::vector<const Rows*>& all, bool half, std::size_t k) {
+Lookups lookups(const Kernels& kernels, const std::vector<const Rows*>& all, bool half, bool pruned, std::size_t k) {
     Lookups made;
-    for (const Rows* rows : all) made.push_back(std::make_shared<Lookup>(*rows, kernels, half, k));
+    for (const Rows* rows : all) made.push_back(std::make_shared<Lookup>(*rows, kernels, half, pruned, k));
     return made;
 }
 
 workload::Work scanning(const char* kernel, const Lookups& all) {
     const Rows& rows = all[0]->rows;
-    const std::int8_t* read_from = rows.prefix != 0 ? rows.groups.data() : rows.codes.data();
-    const std::size_t bytes = rows.prefix != 0 ? rows.groups.size() : rows.codes.size();
+    const std::vector<std::int8_t>& codes = all[0]->prefixes.empty() ? rows.codes : rows.groups;
     return {kernel,
             [all] {
                 for (const auto& each : all) each->scan_once();
             },
-            [=] { workload::read(read_from, bytes); }, bytes};
+            [&codes] { workload::read(codes.data(), codes.size()); }, codes.size()};
 }
 
 workload::Work scoring(const char* kernel, const Lookups& all) {
     const auto first = all[0];
     const std::size_t row_bytes = first->row_bytes();
     const auto* memory = static_cast<const char*>(first->matrix.segments()[0].vectors.memory);
-    return {kernel,
-            [all] {
-                for (const auto& each : all) each->score();
-            },
-            [=] {
-                first->each_candidate([=](std::size_t row) { workload::read(memory + row * row_bytes, row_bytes); });
-            },
-            Lookup::kCandidates * row_bytes};
+    return {
+        kernel,
+        [all] {
+            for (const auto& each : all) each->score();
+        },
+        [=] { first->each_candidate([=](std::size_t row) { workload::read(memory + row * row_bytes, row_bytes); }); },
+        Lookup::kCandidates * row_bytes};
 }
 
 std::vector<workload::Work> works(const std::string& tier, const std::vector<const Rows*>& plain,
                                   const std::vector<const Rows*>& pruned, std::size_t k) {
     const Kernels& kernels = find_tier(tier);
-    return {scanning("scan", lookups(kernels, plain, false, k)), scanning("prefix", lookups(kernels, pruned, false, k)),
-            scoring("rescore_f32", lookups(kernels, plain, false, k)),
-            scoring("rescore_f16", lookups(kernels, plain, true, k))};
+    return {scanning("scan", lookups(kernels, plain, false, false, k)),
+            scanning("prefix", lookups(kernels, pruned, false, true, k)),
+            scoring("rescore_f32", lookups(kernels, plain, false, false, k)),
+            scoring("rescore_f16", lookups(kernels, plain, true, false, k))};
 }
 
 }  // namespace
@@ -223,8 +234,9 @@ std::vector<Work> counted_works(const std::string& tier) {
     return works(tier, {&rows_of(501, 768, 0), &rows_of(389, 97, 0)}, {&rows_of(2035, 200, 60)}, 2);
 }
 
+// Five rows are wanted, or as many of a small catalog as still make the search use its prefixes.
 std::vector<Work> timed_works(const std::string& tier, std::size_t rows) {
-    return works(tier, {&rows_of(rows, 768, 0)}, {&rows_of(rows, 768, 60)}, 5);
+    return works(tier, {&rows_of(rows, 768, 60)}, {&rows_of(rows, 768, 60)}, std::clamp<std::size_t>(rows / 64, 1, 5));
 }
 
 }  // namespace workload

@@ -9,8 +9,8 @@
 #include <functional>
 
 #if defined(__x86_64__)
-#include <csignal>
 #include <ucontext.h>
+#include <csignal>
 #endif
 
 // Of the linker: where this program's own code begins, and where the section of workload.hpp that follows it does.
@@ -38,7 +38,8 @@ inline volatile std::size_t inside, outside, entry, frame;  // `frame`: the stac
 // and ends when it has returned, which takes its return address from the stack.
 inline void on_step(int, siginfo_t*, void* context) {
     const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
-    const auto next = static_cast<std::size_t>(registers[REG_RIP]), stack = static_cast<std::size_t>(registers[REG_RSP]);
+    const auto next = static_cast<std::size_t>(registers[REG_RIP]),
+               stack = static_cast<std::size_t>(registers[REG_RSP]);
     if (next == entry) frame = stack;
     if (frame == 0) return;
     if (stack > frame) {

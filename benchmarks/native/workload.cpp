@@ -131,6 +131,7 @@ int main(int argc, char** argv) {
         for (const std::string& tier : workload::tiers()) std::puts(tier.c_str());
         return 0;
     }
-    std::fprintf(stderr, "usage: %s tiers | count callgrind|qemu|steps TIER... KERNEL... | time ROUNDS ROWS\n", argv[0]);
+    std::fprintf(stderr, "usage: %s tiers | count callgrind|qemu|steps TIER... KERNEL... | time ROUNDS ROWS\n",
+                 argv[0]);
     return 2;
 }

@@ -1,8 +1,8 @@
 // What the drivers of the hot kernels share: the input's random numbers, and the two ways in which a driver is run.
 //
 //   DRIVER count callgrind|qemu|steps TIER... KERNEL...
-//     each kernel (all, where none is named) in each tier, once for warmth, then once inside `counted`; says their order,
-//     and `steps` counts them itself
+//     each kernel (all, where none is named) in each tier, once for warmth, then once inside `counted`; says their
+//     order, and `steps` counts them itself
 //   DRIVER time ROUNDS ROWS
 //     each kernel in every tier that runs here, and a plain read of the bytes that it needs, in turn; median us
 //
