@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
 import venv
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +26,13 @@ __all__ = ["BuildError", "Installed", "environment", "install_both", "make_scene
 
 WORKER = Path(gate_worker.__file__).resolve()
 BUILD_S = 600
-"""The longest that a build may take; 60 s with a core of its own."""
+"""The longest that both builds together may take."""
 COMPILER = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "ARCHFLAGS")
 """Settings that change what is compiled; both builds have them as they are here."""
 MARK = "gate-build"
 """File of a build: what it was made of, or nothing as long as it is not complete."""
-_COMPLAINT = re.compile(r":\d+:\d+: (fatal )?error: |^\w*Error: |^error: |No space left", re.IGNORECASE)
+_COMPLAINTS = (r":\d+:\d+: (fatal )?error: ", r"^(\w*Error|error): (?!subprocess-exited|command )")
+"""Lines of a failed build that say why: of the compiler, else of Python and its build tools."""
 
 
 class BuildError(Exception):
@@ -50,39 +53,48 @@ def install_both(trees: Mapping[str, Path], folder: Path) -> dict[str, Installed
     Both get the interpreter, compiler, build tools and dependencies of this process: what is compared is the code. The
     compiler's options come from each side's own setup.py, for they are a part of it.
     """
+    sides = {name: _placed(folder / name) for name in trees}
+    made_of = {name: _made_of(tree) for name, tree in trees.items()}
+    missing = [name for name in trees if not _is_built(folder / name, made_of[name])]
+    for name in missing:
+        _make_room(folder / name, sides[name])
+    pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
+    failed = _run(
+        {
+            name: [sys.executable, *pip, "--target", str(sides[name].package.parent), str(trees[name])]
+            for name in missing
+        }
+    )
+    built = [name for name in missing if name not in failed]
+    failed |= _run({name: _worker(sides[name], folder, "--make-catalogs") for name in built})
+    for name in missing:
+        if name not in failed:
+            (folder / name / MARK).write_text(made_of[name])
+    return {name: failed.get(name) or side for name, side in sides.items()}
 
-    def install(side: str) -> Installed | BuildError:
-        try:
-            return _install(trees[side], folder / side)
-        except BuildError as error:
-            return error
 
-    with ThreadPoolExecutor(len(trees)) as pool:
-        return dict(zip(trees, pool.map(install, trees), strict=True))
-
-
-def _install(tree: Path, folder: Path) -> Installed:
+def _placed(folder: Path) -> Installed:
     prefix = folder / "environment"
     paths = sysconfig.get_paths("venv", {"base": str(prefix), "platbase": str(prefix)})
-    site = Path(paths["purelib"])
-    side = Installed(Path(paths["scripts"]) / "python", site / "cardrec", folder / "catalogs")
-    made_of = _made_of(tree)
+    return Installed(Path(paths["scripts"]) / "python", Path(paths["purelib"]) / "cardrec", folder / "catalogs")
+
+
+def _is_built(folder: Path, made_of: str) -> bool:
     mark = folder / MARK
-    if mark.is_file() and mark.read_text() == made_of:
-        return side
-    if folder.exists() and not mark.exists():
+    if folder.exists() and not mark.is_file():
         raise Failure(f"{folder} is there and no build of this gate; name another folder with --keep")
+    return mark.is_file() and mark.read_text() == made_of
+
+
+def _make_room(folder: Path, side: Installed) -> None:
+    """An environment without cardrec; an older build is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     side.catalogs.mkdir(parents=True)
-    mark.touch()
-    venv.create(prefix, symlinks=True)
+    (folder / MARK).touch()
+    venv.create(folder / "environment", symlinks=True)
     shared = dict.fromkeys(path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))
-    (site / "shared-dependencies.pth").write_text("\n".join(shared))  # later on the path: this side's cardrec wins
-    pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
-    _run([sys.executable, *pip, "--target", str(site), str(tree)])
-    _run([str(side.python), "-I", str(WORKER), str(folder), str(side.catalogs), "--make-catalogs"])
-    mark.write_text(made_of)
-    return side
+    # They come later on the path: this side's cardrec goes before any that is installed there.
+    (side.package.parent / "shared-dependencies.pth").write_text("\n".join(shared))
 
 
 def make_scene(side: Installed, folder: Path) -> None:
@@ -91,7 +103,12 @@ def make_scene(side: Installed, folder: Path) -> None:
     Raises:
         BuildError: that failed.
     """
-    _run([str(side.python), "-I", str(WORKER), str(folder), str(side.catalogs), "--make-scene"])
+    for error in _run({"head": _worker(side, folder, "--make-scene")}).values():
+        raise error
+
+
+def _worker(side: Installed, scene: Path, task: str) -> list[str]:
+    return [str(side.python), "-I", str(WORKER), str(scene), str(side.catalogs), task]
 
 
 def environment() -> dict[str, str]:
@@ -107,21 +124,51 @@ def _made_of(tree: Path) -> str:
     return hashlib.sha256(f"{contents(tree)} {settings}".encode() + WORKER.read_bytes()).hexdigest()
 
 
-def _run(command: Sequence[str]) -> None:
-    """Runs it to its end; whatever ends this process ends it and all that it has started."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), start_new_session=True, text=True
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=BUILD_S)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise BuildError(f"not built in {BUILD_S} s") from None
-            raise
-    if process.returncode:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        complaints = [line for line in lines if _COMPLAINT.search(line)] or lines or [f"status {process.returncode}"]
-        if "No space left" in said:
-            raise Failure("the disk is full; free some space, or name a folder elsewhere with --keep or TMPDIR")
-        raise BuildError(complaints[0])
+def _run(commands: Mapping[str, Sequence[str]]) -> dict[str, BuildError]:
+    """Runs commands at the same time, to their end; what became of those that failed.
+
+    Whatever ends this process, Ctrl-C for one, ends them and all that they have started.
+
+    Raises:
+        Failure: the disk is full.
+    """
+    failed: dict[str, BuildError] = {}
+    with ExitStack() as stack:
+        running = {}
+        for name, command in commands.items():
+            log = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+            )
+            stack.callback(_end, process)
+            running[name] = process, log
+        end = time.monotonic() + BUILD_S
+        for name, (process, log) in running.items():
+            try:
+                status = process.wait(max(end - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                failed[name] = BuildError(f"not done in {BUILD_S} s")
+                continue
+            log.seek(0)
+            said = log.read().decode(errors="replace")
+            if status and "No space left" in said:
+                raise Failure("the disk is full; free some space, or name a folder elsewhere with --keep or TMPDIR")
+            if status:
+                failed[name] = BuildError(_why(said) or f"status {status}")
+    return failed
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kills its process group as well: a compiler outlives the pip that has started it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _why(said: str) -> str:
+    """The first complaint in what a build has said, else its last line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for pattern in _COMPLAINTS:
+        if found := [line for line in lines if re.search(pattern, line)]:
+            return found[0]
+    return lines[-1] if lines else ""

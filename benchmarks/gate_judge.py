@@ -91,7 +91,7 @@ def exit_code(stages: Sequence[Judged]) -> int:
 def table(stages: Sequence[Judged]) -> str:
     """Lines of text. Ratios of repeats that don't count are in brackets."""
     most = max((len(each.repeats) for each in stages), default=0)
-    wide = max(11, 8 * most)
+    wide = max(13, 8 * most)
     lines = [f"{'stage':17}{'base ms':>9}{'head ms':>9}  {'head / base':{wide}}{'base / base':{wide}}verdict"]
     for each in stages:
         line = f"{each.stage:17}"

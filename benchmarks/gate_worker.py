@@ -276,7 +276,10 @@ def main() -> None:
     if options.make_scene:
         make_scene(options.scene)
     if options.make_catalogs:
-        make_catalogs(options.catalogs)
+        try:
+            make_catalogs(options.catalogs)
+        except Exception as error:  # noqa: BLE001 - an old version: the stages that want them will say so
+            print(f"no catalogs: {error}", file=sys.stderr)
     if not (options.make_scene or options.make_catalogs):
         if options.core is not None:
             os.sched_setaffinity(0, {options.core})  # before libraries count the cores they may use
