@@ -39,6 +39,7 @@ from benchmarks.gate_worker import STAGES
 from training.failure import Failure, one_line
 
 COMMAND = "python -m benchmarks.gate"
+WRONG_COMMAND = 2
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 6
 """In each repeat."""
@@ -59,6 +60,9 @@ def main(given: Sequence[str] | None = None, root: Path = ROOT) -> int:
         except gate_base.NothingToCompare as reason:
             print(f"gate: nothing to compare with: {reason}")
             return FINE
+        except Failure as error:
+            print(f"{COMMAND}: {error}", file=sys.stderr)
+            return WRONG_COMMAND
         print(f"gate: base is {gate_base.subject(root, base.commit)} ({base.why})", flush=True)
         return _compare(root, base.commit, Path(folder), options)
 

@@ -207,6 +207,15 @@ def test_nothing_to_compare_with_is_no_alarm(
 
 
 @NEEDS_GIT
+def test_a_base_that_is_not_there_is_a_wrong_command(
+    repository: Repository, builds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(repository, builds, "--base", "no-such-branch") == gate.WRONG_COMMAND
+    line = capsys.readouterr().err
+    assert line.startswith(f"{gate.COMMAND}: --base no-such-branch: no such commit") and line.count("\n") == 1
+
+
+@NEEDS_GIT
 def test_without_time_nothing_is_said(repository: Repository, builds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repository.write(**{"cardrec/rectify.py": SLOWER_RESIZE})
     assert run(repository, builds, "--within", "0") == INCONCLUSIVE
