@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks import gate_base
-from benchmarks.gate_builds import BuildError, Installed, install_both, make_scene
+from benchmarks.gate_builds import BuildError, Installed, install_both, make_scene, with_shared_catalogs
 from benchmarks.gate_judge import FINE, INCONCLUSIVE, LIMIT, Judged, Repeat, exit_code, judge, table
 from benchmarks.gate_rounds import Times, WorkerError, round_of, shortest
 from benchmarks.gate_worker import STAGES
@@ -85,7 +85,7 @@ def _compare(root: Path, base: str, folder: Path, options: argparse.Namespace) -
     if isinstance(built["base"], BuildError):
         print(f"gate: INCONCLUSIVE: base can't be built here: {built['base']}")
         return INCONCLUSIVE
-    sides = {"base": built["base"], "head": built["head"]}
+    sides = with_shared_catalogs(built["base"], built["head"])
     try:
         make_scene(sides["head"], folder)
         _say(f"built in {time.monotonic() - begun:.0f} s")
@@ -133,10 +133,10 @@ def _core() -> int | None:
 
 def _judged(stage: str, repeats: Sequence[Times], of: int, accepted: dict[str, str]) -> Judged:
     measured = [times[stage] for times in repeats if stage in times]
-    for times in measured:
-        for name, verdict in (("head", "not in head"), ("base", "not in base"), ("again", "not in base")):
-            if isinstance(times[name], str):
-                return Judged(stage, verdict, str(times[name]))  # type: ignore[arg-type]
+    for side, names in (("head", ("head",)), ("base", ("base", "again"))):
+        for reason in (times[name] for times in measured for name in names):
+            if isinstance(reason, str):
+                return Judged(stage, "not in head" if side == "head" else "not in base", reason)
     counted = [Repeat(*(float(times[name]) for name in ("base", "again", "head"))) for times in measured]
     return judge(stage, counted, of, accepted)
 
@@ -145,9 +145,9 @@ def _report(stages: Sequence[Judged], models: dict[str, str], took_s: float) -> 
     print(table(stages))
     if models.get("base") != models.get("head"):
         print(f"gate: the model changed, from {models.get('base')} to {models.get('head')}")
-    named = {
-        verdict: [each.stage for each in stages if each.verdict == verdict] for verdict in {s.verdict for s in stages}
-    }
+    named: dict[str, list[str]] = {}
+    for each in stages:
+        named.setdefault(each.verdict, []).append(each.stage)
     for stage in named.get("not in head", []):
         print(f"gate: FAILED: {stage} can't be measured in head; put benchmarks/gate_worker.py right")
     if slower := " ".join(named.get("slower", [])):

@@ -29,8 +29,8 @@ class NothingToCompare(Exception):
     """There is no base; the message says why, and what would help."""
 
 
-class GitError(Exception):
-    """What git said last."""
+class GitError(Failure):
+    """What git said first."""
 
 
 class Base(NamedTuple):

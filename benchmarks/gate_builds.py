@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import re
@@ -22,7 +23,7 @@ from benchmarks import gate_worker
 from benchmarks.gate_base import contents
 from training.failure import Failure
 
-__all__ = ["BuildError", "Installed", "environment", "install_both", "make_scene"]
+__all__ = ["BuildError", "Installed", "environment", "install_both", "make_scene", "with_shared_catalogs"]
 
 WORKER = Path(gate_worker.__file__).resolve()
 BUILD_S = 600
@@ -71,6 +72,23 @@ def install_both(trees: Mapping[str, Path], folder: Path) -> dict[str, Installed
         if name not in failed:
             (folder / name / MARK).write_text(made_of[name])
     return {name: failed.get(name) or side for name, side in sides.items()}
+
+
+def with_shared_catalogs(base: Installed, head: Installed) -> dict[str, Installed]:
+    """Both sides; if they have written the same bytes, both read base's.
+
+    Base and base again read the same file, so that a page of it that lies badly in memory would slow down both of them
+    and not head, or head alone, and the control would not show it.
+    """
+    return {
+        "base": base,
+        "head": head._replace(catalogs=base.catalogs) if _same(base.catalogs, head.catalogs) else head,
+    }
+
+
+def _same(one: Path, other: Path) -> bool:
+    names = [{file.relative_to(folder) for file in folder.rglob("*") if file.is_file()} for folder in (one, other)]
+    return names[0] == names[1] and all(filecmp.cmp(one / name, other / name, shallow=False) for name in names[0])
 
 
 def _placed(folder: Path) -> Installed:

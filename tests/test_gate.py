@@ -260,6 +260,20 @@ def test_builds_that_fail_end_with_what_the_compiler_said(monkeypatch: pytest.Mo
     assert str(gate_builds._run({"base": ["sleep", "30"]})["base"]) == "not done in 0.2 s"
 
 
+def test_catalogs_of_the_same_bytes_are_read_by_both(tmp_path: Path) -> None:
+    base, head = (gate_builds.Installed(Path("python"), Path("cardrec"), tmp_path / side) for side in ("base", "head"))
+    for side in (base, head):
+        (side.catalogs / "a.cardrec").mkdir(parents=True)
+        (side.catalogs / "a.cardrec" / "codes.npy").write_text("same")
+    shared = {"base": base, "head": head._replace(catalogs=base.catalogs)}
+    assert gate_builds.with_shared_catalogs(base, head) == shared
+    (head.catalogs / "a.cardrec" / "codes.npy").write_text("diff")
+    assert gate_builds.with_shared_catalogs(base, head) == {"base": base, "head": head}
+    (head.catalogs / "a.cardrec" / "codes.npy").write_text("same")
+    (head.catalogs / "a.cardrec" / "more.npy").touch()
+    assert gate_builds.with_shared_catalogs(base, head) == {"base": base, "head": head}
+
+
 @NEEDS_GIT
 def test_ending_it_leaves_no_file_and_no_process(repository: Repository, tmp_path: Path) -> None:
     """SIGTERM, as CI sends it, in the middle of a build."""
