@@ -11,22 +11,14 @@ from pathlib import Path
 import native_build
 import pytest
 from refusals import refusal
+from tools import IN_CI, needed
 
 from benchmarks import counting, counts, drivers, planted
 from benchmarks.counting import Counted
 from training.failure import Failure
 
-IN_CI = os.environ.get("CI") == "true"
 NAME = "g++ 1.2, x86-64"
 on_x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="callgrind and single steps are for x86-64 here")
-
-
-def needed(*tools: str) -> None:
-    """Skips a test where a tool is missing; in CI that is a failure."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing:
-        reason = f"{' and '.join(missing)} not found (on Debian: apt install valgrind qemu-user-static)"
-        pytest.fail(reason) if IN_CI else pytest.skip(reason)
 
 
 def driver(module: str = "search") -> Path:

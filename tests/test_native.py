@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 
 import native_build
 import pytest
+from tools import needed
 
 from cardrec import _image
 from cardrec.search import simd_tiers
 
 ARM64_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
-IN_CI = os.environ.get("CI") == "true"
-
-
-def needed(*tools: str) -> None:
-    """Skips a test where a tool is missing; in CI that is a failure."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing:
-        reason = f"{' and '.join(missing)} not found (on Debian: apt install g++-aarch64-linux-gnu qemu-user-static)"
-        pytest.fail(reason) if IN_CI else pytest.skip(reason)
 
 
 def tiers_checked(*command: str) -> list[str]:
