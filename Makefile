@@ -79,6 +79,10 @@ bench: $(VENV)/.dev ## time each stage beside its peers, with its accuracy: a ta
 	@mkdir -p build
 	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-json=build/bench.json $(PYTEST_ARGS)
 
+.PHONY: counts
+counts: $(VENV)/.dev ## count the instructions of the hot kernels, compare with those on file
+	$(BIN)/python -m benchmarks.counts
+
 # After 3, the machine was too busy to tell, CI goes on; benchmarks/gate.py says why.
 GATE_ARGS ?=
 .PHONY: gate
