@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,6 +99,8 @@ class Recognizer:
             self._catalog.check_model(self._encoder.model.fingerprint, self._encoder.model.preprocessing_hash)
             numbers = self._catalog.calibration or self._encoder.model.calibration
             calibration, look = Calibration.from_numbers(numbers), LookCalibration()
+            if self._catalog.calibration is None:
+                calibration = replace(calibration, tail_scale=0.0)  # how rare strangers get depends on the catalog
             if max_false_accept is not None:
                 calibration = calibration.for_false_accepts(max_false_accept)
                 look = look.for_false_accepts(max_false_accept)

@@ -205,3 +205,33 @@ def test_copies_do_not_spoil_the_calibration(tmp_path: Path, embedder: Embedder)
         calibration = Calibration.from_numbers(catalog.calibration)
     assert calibration.max_margin > 0.01 and calibration.margin_weight > 0
     assert decide([0.97, 0.6], calibration)[1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("scores", "cards", "alike"),
+    [
+        ([1.0, 0.95, 0.93, 0.7, 0.69], 100, 3),  # two other printings of its art
+        ([1.0, 0.7, 0.69], 100, 1),
+        ([1.0, 0.99, 0.7], 100, 2),  # nearly the same picture
+        ([1.0, 0.985, 0.98, 0.97, 0.96], 100, 3),
+        ([1.0, 0.95, 0.93, 0.91, 0.9], 100, 1),  # cards that share a frame
+        ([1.0, 0.82, 0.5], 100, 1),  # stands out, and is another card
+        ([1.0, 0.95, 0.93, 0.7], 8, 1),  # of eight cards three would be
+        ([1.0, *[0.95] * 9, 0.7], 100, 1),
+        ([1.0], 1, 1),
+    ],
+)
+def test_other_printings_of_its_art_are_no_strangers(scores: list[float], cards: int, alike: int) -> None:
+    assert calibrate._alike(np.array(scores, np.float32), cards) == alike
+
+
+def test_a_card_is_left_out_with_its_reprints(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(64, 64)))[0].astype(np.float32)[:40]
+    vectors = axes.copy()
+    for row, (of, cosine) in {1: (0, 0.93), 2: (0, 0.9), 4: (3, 0.8)}.items():
+        vectors[row] = cosine * axes[of] + np.sqrt(1 - cosine**2) * axes[row]
+    Catalog.from_vectors(tmp_path / "c", [f"c{row}" for row in range(40)], vectors).close()
+    with Catalog.open(tmp_path / "c") as catalog:
+        assert calibrate._look_alikes(catalog.snapshot(), "c0") == {"c0", "c1", "c2"}
+        assert calibrate._look_alikes(catalog.snapshot(), "c3") == {"c3"}
