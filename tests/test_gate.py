@@ -217,7 +217,7 @@ def test_a_base_that_is_not_there_is_a_wrong_command(
 
 @NEEDS_GIT
 def test_without_time_nothing_is_said(repository: Repository, builds: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    repository.write(**{"cardrec/rectify.py": SLOWER_RESIZE})
+    repository.commit("A note", **{"notes.md": "nothing that is built"})
     assert run(repository, builds, "--within", "0") == INCONCLUSIVE
     assert "too busy to tell of resize rectify" in capsys.readouterr().out
 
