@@ -1,13 +1,13 @@
 """How the time of `identify` grows: with the catalog, the cards in the frame, threads, and what is done at once.
 
-    python -m benchmarks.scaling OUT [--quick] [--only catalog cards threads searches batches] [--sizes 1000 1000000]
+    python -m benchmarks.scaling OUT [--quick] [--only catalog cards threads searches batches] [--sizes 1000 1000000] [--prepare]
 
 Everything is made from what comes with the library: frames show cards of the demo deck, and the larger catalogs have
 the demo's 1,000 cards and rows of chance beside them, either like embeddings (`benchmarks/peers_data.py`: the spectrum
 and the neighbourhoods of the demo's own vectors) or isotropic, where the search can prune nothing. Settings take turns,
 so that a slow second of the machine hits all. Writes OUT/scaling.json, scaling.md and, with matplotlib, pictures; a
-later run with --only replaces what it measures. Catalogs are kept in OUT/catalogs: a million rows take 4 GB, and a
-minute to write.
+later run with --only replaces what it measures. Catalogs are kept in OUT/catalogs, of a million rows 4 GB each;
+--prepare writes them and measures nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import cv2
 
 from benchmarks import scaling_report
 from benchmarks.peers import machine
-from benchmarks.scaling_parts import FULL, PARTS, QUICK, Plan
+from benchmarks.scaling_parts import FULL, KINDS, PARTS, QUICK, Plan, catalog_of
 from cardrec.model import Model
 from training.failure import one_line
 
@@ -51,6 +52,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="what to measure")
     parser.add_argument("--sizes", type=int, nargs="+", help="cards of the catalogs; a thousand is the least")
+    parser.add_argument("--prepare", action="store_true", help="only write the catalogs")
     parser.add_argument("--quick", action="store_true", help="few turns and small catalogs, to see whether it runs")
     return parser.parse_args(given)
 
@@ -67,6 +69,10 @@ def main(given: Sequence[str] | None = None) -> None:
                 )
             plan = plan._replace(sizes=sorted(set(options.sizes)))
         options.out.mkdir(parents=True, exist_ok=True)
+        if options.prepare:
+            for kind, size in product(KINDS, {*plan.sizes, plan.searched}):
+                print(catalog_of(kind, size, Model.load(), options.out / "catalogs"), flush=True)
+            return
         measure(plan, options.only, options.out)
         print((options.out / "scaling.md").read_text())
 

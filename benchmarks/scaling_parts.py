@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,7 +198,7 @@ def measure_searches(plan: Plan, model: Model, folder: Path) -> Rows:
         for kind in KINDS:
             catalog = stack.enter_context(Catalog.open(catalog_of(kind, plan.searched, model, folder)))
             for count in plan.queries:
-                actions[kind, count] = whole(lambda c=catalog, n=count: c.search(queries[:n], 5), of=count)
+                actions[kind, count] = whole(partial(catalog.search, queries[:count], 5), of=count)
         taken = in_turn(actions, 4 * plan.rounds)
     return [{"kind": kind, "cards": plan.searched, "queries": count} | each for (kind, count), each in taken.items()]
 
@@ -211,9 +212,9 @@ def measure_batches(plan: Plan, model: Model, _: Path) -> Rows:
             encoder = open_encoder(model, backend="onnx", threads=threads)
             recognizer = stack.enter_context(Recognizer(encoder=encoder))
             for count in plan.batches:
-                actions["encode", threads, count] = whole(lambda e=encoder, n=count: encode(e, n), of=count)
+                actions["encode", threads, count] = whole(partial(encode, encoder, count), of=count)
                 actions["identify_batch", threads, count] = whole(
-                    lambda r=recognizer, n=count: r.identify_batch([frame] * n), of=count
+                    partial(recognizer.identify_batch, [frame] * count), of=count
                 )
         taken = in_turn(actions, max(1, plan.rounds // 3))
     return [{"what": what, "threads": threads, "batch": count} | each for (what, threads, count), each in taken.items()]

@@ -247,7 +247,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any] | None:
         found = figures(measure(methods, simulated(on)))
         samples = stack.enter_context(Recognizer(model=model, threads=1))
         found |= figures(of_samples(samples, single, demo, [spec.card_id for spec in specs], limits))
-    about = {"machine": machine(), "date": date.today().isoformat(), "command": command(options)}
+    about: dict[str, Any] = {"machine": machine(), "date": date.today().isoformat(), "command": command(options)}
     about |= {"cards": len(on.kept), "model": model.name, "search": search}
     return {"about": about | {"thresholds": limits, "tuning": len(on.tuning)}, "groups": found}
 

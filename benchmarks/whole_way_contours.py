@@ -35,7 +35,7 @@ def find_quads(frame_bgr: Picture, most: int) -> list[Quad]:
     Convex hulls, another Canny, coarser polygons and adaptive thresholds found no more cards in 64 frames.
     """
     grey = cv2.GaussianBlur(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), (5, 5), 0)
-    contours = [contour for mask in _masks(grey) for contour in _large(mask)]
+    contours = [contour for mask in _masks(np.asarray(grey, np.uint8)) for contour in _large(mask)]
     contours.sort(key=cv2.contourArea, reverse=True)
     quads = [quad for contour in contours if (quad := _quadrilateral(contour)) is not None]
     if not quads and most == 1:
@@ -47,7 +47,7 @@ def find_quads(frame_bgr: Picture, most: int) -> list[Quad]:
     return chosen
 
 
-def _masks(grey: NDArray[np.integer]) -> Iterator[Picture]:
+def _masks(grey: Picture) -> Iterator[Picture]:
     """Edges with their gaps closed, and both sides of a threshold."""
     edges = cv2.dilate(cv2.Canny(grey, 50, 150), np.ones((3, 3), np.uint8))
     yield np.asarray(edges, np.uint8)

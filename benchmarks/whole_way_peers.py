@@ -121,7 +121,8 @@ class Hashes:
         return np.asarray(cv2.cvtColor(crop_bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
     def encode(self, prepared: Picture) -> Vectors:
-        return hashes([prepared])[0]
+        (vector,) = hashes([prepared])
+        return np.asarray(vector, np.float32)
 
     def best(self, vector: Vectors) -> tuple[int, float]:
         """The row of fewest different bits, and the cosine of the hashes: 1 for none, 0 for half of them."""

@@ -96,6 +96,8 @@ def test_what_is_timed(recognizer: Recognizer) -> None:
 
 def test_all_parts_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "QUICK", TINY)
+    scaling.main([str(tmp_path), "--quick", "--prepare"])
+    assert len(list((tmp_path / "catalogs").iterdir())) == 4 and not (tmp_path / "scaling.json").exists()
     scaling.main([str(tmp_path), "--quick"])
     found = json.loads((tmp_path / "scaling.json").read_text())
     assert set(PARTS) < set(found)

@@ -34,6 +34,7 @@ from cardrec.model import Model
 from cardrec.quads import iou
 from cardrec.types import Timings
 from training.data import CardImage
+from training.methods import HASH
 from training.phash import nearest, phash
 from training.references import Source
 
@@ -54,7 +55,8 @@ def drawn_outline(turn_deg: float = 6.0) -> NDArray[np.float32]:
     half = np.array([height * CARD_WH[0] / CARD_WH[1], height]) / 2
     angle = np.deg2rad(turn_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return ((np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half) @ turn.T + (640, 360)).astype(np.float32)
+    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half) @ turn.T + (640, 360)
+    return np.asarray(corners, np.float32)
 
 
 def test_contours_find_a_card() -> None:
@@ -123,7 +125,8 @@ def test_hashes_are_searched_bit_by_bit() -> None:
         row, score = compared.best(vector)
         assert row == nearest(vector[None] * 16, phash(pictures))[0] == seed
         assert score == pytest.approx(float(vector @ known[row]), abs=1e-6)
-    assert compared.best(known[5]) == (5, pytest.approx(1.0))
+    row, score = compared.best(known[5])
+    assert row == 5 and score == pytest.approx(1.0)
 
 
 def test_without_usearch_the_search_says_that_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +227,7 @@ def floats_bundle() -> Path:
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[whole_way.Ground, dict[str, dict[str, Tally]]]:
     """All methods on a few frames of drawn cards."""
     on, network = small_ground(tmp_path_factory.mktemp("whole-way"))
-    vectors = {name: on.references.vectors[name][on.kept] for name in (whole_way.FLOATS, whole_way.HASH)}
+    vectors = {name: on.references.vectors[name][on.kept] for name in (whole_way.FLOATS, HASH)}
     ids = [on.references.card_ids[row] for row in on.kept]
     with whole_way.open_catalog(Model.load(), on) as catalog, Recognizer(catalog, threads=1) as recognizer:
         limits = whole_way.limits_of(network, on)
