@@ -1,6 +1,6 @@
 """How the time of `identify` grows: with the catalog, the cards in the frame, threads, and what is done at once.
 
-    python -m benchmarks.scaling OUT [--quick] [--only catalog cards threads searches batches] [--sizes 1000 1000000] [--prepare]
+    python -m benchmarks.scaling OUT [--quick] [--prepare] [--only PART ...] [--sizes N ...]
 
 Everything is made from what comes with the library: frames show cards of the demo deck, and the larger catalogs have
 the demo's 1,000 cards and rows of chance beside them, either like embeddings (`benchmarks/peers_data.py`: the spectrum

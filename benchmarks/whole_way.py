@@ -7,10 +7,12 @@ network in floats, an HNSW graph, a threshold); a hash scanner (contours, 256-bi
 threshold); and each of them with the outlines of the other. Frames are simulated photos of cards that no training saw,
 and the bundled photos. The methods take each frame in turn, so that a slow second hits all.
 
-The thresholds of the other ways are set as cardrec sets its own: so that 1 % of cards that the catalog lacks would be
-named, on photos of other cards. Writes OUT/whole_way.json, whole_way.md and, with matplotlib, whole_way.png. OUT/cache
-keeps frames, catalogs and vectors: --prepare makes only those, several minutes of work that nothing is timed in. Empty
-it when the simulator or the pictures have changed.
+The thresholds of the other ways are set so that 1 % of the cards that the catalog lacks would be named, on photos of
+cards of their own; cardrec's answers are read by such a threshold of their score, too.
+
+Writes OUT/whole_way.json, whole_way.md and, with matplotlib, whole_way.png. OUT/cache keeps frames, catalogs and
+vectors: --prepare makes only those, several minutes of work that nothing is timed in. Empty it when the simulator or
+the pictures have changed.
 """
 
 from __future__ import annotations
@@ -32,11 +34,9 @@ from numpy.typing import NDArray
 
 from benchmarks import whole_way_report
 from benchmarks.peers import machine
-from benchmarks.whole_way_contours import crop, find_quads
 from benchmarks.whole_way_frames import Job, Shot, bundled, jobs_of, shoot, tuning_jobs
-from benchmarks.whole_way_methods import Method, by_contours, by_detector, cardrec_given, cardrec_way, scanner
+from benchmarks.whole_way_methods import Method, Way, by_contours, by_detector, cardrec_given, cardrec_way, scanner
 from benchmarks.whole_way_peers import (
-    Compared,
     FloatNetwork,
     Floats,
     Hashes,
@@ -63,6 +63,9 @@ from training.retrieval import twins
 from training.settings import read_settings
 
 OURS, EARLIER, SCANNER, IN_FLOATS = "cardrec", "earlier system", "hash scanner", "cardrec, network in floats"
+FIXED = "cardrec, fixed threshold"
+OWN_DECISION = (f"{OURS}, contours", IN_FLOATS)
+"""Beside `OURS`, what is read only as cardrec decides."""
 FLOATS = "floats"
 """Name of the earlier system's vectors, as `HASH` is of the hashes."""
 BUNDLES = (Path("cardrec/data/model"), Path("training/models/third"))
@@ -74,7 +77,7 @@ ALL_SAMPLES = 9
 
 
 class Ground(NamedTuple):
-    """What is compared on: the references, those in the catalog, cards to set thresholds with, frames, and a cache."""
+    """What is compared on: the references, those in the catalog, frames to set thresholds with, frames, and a cache."""
 
     references: References
     kept: NDArray[np.int64]
@@ -95,13 +98,17 @@ def vectorisers(network: Path) -> list[Vectoriser]:
 def ground(
     sources: Sequence[Source], made: Sequence[Vectoriser], options: argparse.Namespace, mapper: Mapper
 ) -> Ground:
-    """References, cards to photograph, and their frames, as files in the cache."""
+    """References, cards to photograph, and their frames, as files in the cache.
+
+    Strangers are in no catalog, neither those of the figures nor those that thresholds are set with.
+    """
     cache: Path = options.out / "cache"
     references = make_references(sources, options.references, made, cache, mapper)
     plans = plan(sources, references, options.count)
-    left_out = [references.faces[references.rows(one.strangers)] for one in plans if one.strangers]
-    gone = np.isin(references.faces[: references.catalog], np.concatenate([*left_out, np.empty(0, np.int64)]))
-    tuning = tuning_jobs(_other_cards(sources, plans, references, options.count), references)
+    other = _other_cards(sources, plans, references, options.count)
+    strangers = [card for one in plans for card in one.strangers] + other
+    gone = np.isin(references.faces[: references.catalog], references.faces[references.rows(strangers)])
+    tuning = tuning_jobs(other)
     jobs = jobs_of(plans, references)
     for _ in mapper(partial(_keep, cache / "frames"), tuning + jobs):
         pass
@@ -142,53 +149,58 @@ def open_catalog(model: Model, on: Ground) -> Catalog:
     return Catalog.open(path)
 
 
-def threshold(compared: Compared, vectors: NDArray[np.float32], on: Ground) -> float:
-    """The score that one in a hundred strangers reaches, by contours, among the rows ``vectors`` of the catalog."""
-    scores = []
-    for job in on.tuning:
-        own = np.array([on.references.card_ids[row] in job.right[0] for row in on.kept])
-        pixels = shoot(on.cache / "frames", job).pixels
-        for quad in find_quads(pixels, 1):
-            vector = compared.encode(compared.prepare(crop(pixels, quad)))
-            scores.append(float((vectors @ vector)[~own].max()))
+def limit_of(way: Way, on: Ground) -> float:
+    """The score that one in a hundred strangers reaches: those of the tuning photos."""
+    shots = (shoot(on.cache / "frames", job) for job in on.tuning)
+    scores = [answer.score for shot in shots for answer in way(shot.pixels, 1).answers]
     if not scores:
         raise ValueError("no outline was found in any photo that thresholds are set by; take more with --count")
     return float(np.quantile(scores, 1 - ASKED))
 
 
-def methods_of(
-    recognizer: Recognizer,
-    network: FloatNetwork,
-    vectors: Mapping[str, Any],
-    card_ids: Sequence[str],
-    limits: Mapping[str, float],
-) -> tuple[list[Method], str]:
+def ways_of(
+    recognizer: Recognizer, network: FloatNetwork, vectors: Mapping[str, Any], card_ids: Sequence[str]
+) -> tuple[dict[str, Way], str]:
     """All ways over one catalog, and what searches for the earlier system."""
     search, best = best_by_cosine(vectors[FLOATS])
     detected = by_detector(OutlineDetector())
     floats, hashes = Floats(network, best), Hashes(vectors[HASH])
+    return {
+        OURS: cardrec_way(recognizer),
+        EARLIER: scanner(by_contours, floats, card_ids),
+        SCANNER: scanner(by_contours, hashes, card_ids),
+        f"{OURS}, contours": cardrec_given(recognizer, by_contours),
+        f"{EARLIER}, cardrec's outlines": scanner(detected, floats, card_ids),
+        f"{SCANNER}, cardrec's outlines": scanner(detected, hashes, card_ids),
+    }, search
+
+
+def limits_of(ways: Mapping[str, Way], on: Ground) -> dict[str, float]:
+    """The thresholds of the other ways, and of cardrec's score where it is read as theirs are."""
+    return {FIXED if name == OURS else name: limit_of(ways[name], on) for name in ways if name not in OWN_DECISION}
+
+
+def methods_of(ways: Mapping[str, Way], limits: Mapping[str, float]) -> list[Method]:
+    """The ways with how their answers are read: cardrec's by its own decision, and by a threshold as well."""
     return [
-        Method(OURS, cardrec_way(recognizer)),
-        Method(EARLIER, scanner(by_contours, floats, card_ids, limits[FLOATS])),
-        Method(SCANNER, scanner(by_contours, hashes, card_ids, limits[HASH])),
-        Method(f"{OURS}, contours", cardrec_given(recognizer, by_contours)),
-        Method(f"{EARLIER}, cardrec's outlines", scanner(detected, floats, card_ids, limits[FLOATS])),
-        Method(f"{SCANNER}, cardrec's outlines", scanner(detected, hashes, card_ids, limits[HASH])),
-    ], search
+        Method(way, {name: None, FIXED: limits[FIXED]} if name == OURS else {name: limits.get(name)})
+        for name, way in ways.items()
+    ]
 
 
 def measure(methods: Sequence[Method], shots: Iterable[tuple[str, int, Shot]]) -> dict[str, dict[str, Tally]]:
-    """By group and method; ``shots`` with their group and the most cards that may be named."""
+    """By group and reading; ``shots`` with their group and the most cards that may be named."""
     tallies: dict[str, dict[str, Tally]] = {}
     for number, (group, most, shot) in enumerate(shots):
         if number == 0:
             for method in methods:
                 method.way(shot.pixels, most)  # the first call of each plans its memory
-        of_group = tallies.setdefault(group, {method.name: Tally() for method in methods})
+        of_group = tallies.setdefault(group, {name: Tally() for method in methods for name in method.readings})
         first = number % len(methods)
         for method in [*methods[first:], *methods[:first]]:
             seen = method.way(shot.pixels, most)
-            of_group[method.name].add(judge(shot, seen.answers), seen.timings)
+            for name, answers in method.read(seen):
+                of_group[name].add(judge(shot, answers), seen.timings)
     return tallies
 
 
@@ -203,15 +215,6 @@ def figures(tallies: Mapping[str, Mapping[str, Tally]]) -> dict[str, Any]:
     return {
         group: {name: tally.figures(methods[OURS]) for name, tally in methods.items()}
         for group, methods in tallies.items()
-    }
-
-
-def limits_of(network: FloatNetwork, on: Ground) -> dict[str, float]:
-    """The thresholds of the other ways."""
-    floats, hashes = (on.references.vectors[name][on.kept] for name in (FLOATS, HASH))
-    return {
-        FLOATS: threshold(Floats(network, best_by_cosine(floats)[1]), floats, on),
-        HASH: threshold(Hashes(hashes), hashes, on),
     }
 
 
@@ -238,30 +241,19 @@ def compare(options: argparse.Namespace) -> dict[str, Any] | None:
             for name, bundle in bundles.items()
         }
         single = FloatNetwork(network)
-        limits = limits_of(single, on)
-        told("thresholds")
         vectors = {name: on.references.vectors[name][on.kept] for name in (FLOATS, HASH)}
-        ids = [on.references.card_ids[row] for row in on.kept]
-        methods, search = methods_of(recognizers[OURS], single, vectors, ids, limits)
-        methods += [Method(name, cardrec_way(each)) for name, each in recognizers.items() if name != OURS]
-        found = figures(measure(methods, simulated(on)))
+        ways, search = ways_of(recognizers[OURS], single, vectors, [on.references.card_ids[row] for row in on.kept])
+        ways |= {name: cardrec_way(each) for name, each in recognizers.items() if name != OURS}
+        limits = limits_of(ways, on)
+        told("thresholds")
+        found = figures(measure(methods_of(ways, limits), simulated(on)))
         samples = stack.enter_context(Recognizer(model=model, threads=1))
-        found |= figures(of_samples(samples, single, demo, [spec.card_id for spec in specs], limits))
+        card_ids = [spec.card_id for spec in specs]
+        methods = methods_of(ways_of(samples, single, demo, card_ids)[0], limits)
+        found |= figures(measure(methods, (("bundled photos", ALL_SAMPLES, shot) for shot in bundled(card_ids))))
     about: dict[str, Any] = {"machine": machine(), "date": date.today().isoformat(), "command": command(options)}
     about |= {"cards": len(on.kept), "model": model.name, "search": search}
     return {"about": about | {"thresholds": limits, "tuning": len(on.tuning)}, "groups": found}
-
-
-def of_samples(
-    recognizer: Recognizer,
-    network: FloatNetwork,
-    vectors: Mapping[str, Any],
-    card_ids: Sequence[str],
-    limits: Mapping[str, float],
-) -> dict[str, dict[str, Tally]]:
-    """The bundled photos, among the cards of the demo."""
-    methods, _ = methods_of(recognizer, network, vectors, card_ids, limits)
-    return measure(methods, (("bundled photos", ALL_SAMPLES, shot) for shot in bundled(card_ids)))
 
 
 def command(options: argparse.Namespace) -> str:

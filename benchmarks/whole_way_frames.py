@@ -131,12 +131,9 @@ def references_of(references: References, card: CardImage) -> frozenset[str]:
     return frozenset(references.card_ids[n] for n in np.flatnonzero(references.faces == references.faces[row]))
 
 
-def tuning_jobs(cards: Sequence[CardImage], references: References) -> list[Job]:
-    """Photos to set thresholds by, half easy, half hard: each is a stranger once its own face is not searched."""
-    return [
-        Job(TUNING, n, LEVELS[n % len(LEVELS)], (card,), (references_of(references, card),), 1)
-        for n, card in enumerate(cards)
-    ]
+def tuning_jobs(cards: Sequence[CardImage]) -> list[Job]:
+    """Photos of strangers to set thresholds with, half easy, half hard."""
+    return [Job(TUNING, n, LEVELS[n % len(LEVELS)], (card,), (frozenset(),), 1) for n, card in enumerate(cards)]
 
 
 def bundled(card_ids: Collection[str]) -> list[Shot]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,11 +24,12 @@ Outlines: TypeAlias = Callable[[Picture, int], Quads]
 
 
 class Answer(NamedTuple):
-    """What a method says of one outline, (4, 2): the card that comes first, and whether it would name it."""
+    """What a way says of one outline, (4, 2): the card that comes first, its score, and whether it is named."""
 
     corners_px: NDArray[np.float32]
     card_id: str | None
-    named: bool
+    score: float
+    named: bool = True
 
 
 class Seen(NamedTuple):
@@ -43,10 +44,22 @@ Way: TypeAlias = Callable[[Picture, int], Seen]
 
 
 class Method(NamedTuple):
-    """A way, with its name and what it consists of."""
+    """A way, and how its answers are read, by name: None as they are, or a score from which a card is named."""
 
-    name: str
     way: Way
+    readings: Mapping[str, float | None]
+
+    def read(self, seen: Seen) -> Iterator[tuple[str, list[Answer]]]:
+        """The answers to a frame, by the name of the reading."""
+        for name, limit in self.readings.items():
+            yield (
+                name,
+                (
+                    seen.answers
+                    if limit is None
+                    else [answer._replace(named=answer.score >= limit) for answer in seen.answers]
+                ),
+            )
 
 
 def by_contours(frame: Picture, most: int) -> Quads:
@@ -93,13 +106,13 @@ def cardrec_given(recognizer: Recognizer, outlines: Outlines) -> Way:
 
 def _answers(result: Result) -> list[Answer]:
     return [
-        Answer(card.corners_px, card.matches[0].card_id if card.matches else None, card.status == "match")
+        Answer(card.corners_px, card.matches[0].card_id, card.matches[0].score, card.status == "match")
         for card in result.cards
     ]
 
 
-def scanner(outlines: Outlines, compared: Compared, card_ids: Sequence[str], threshold: float) -> Way:
-    """Outlines one by one: cut out and prepared, encoded, searched, and named where the score reaches the threshold."""
+def scanner(outlines: Outlines, compared: Compared, card_ids: Sequence[str]) -> Way:
+    """Outlines one by one: cut out and prepared, encoded, searched; all are named, see `Method`."""
 
     def way(frame: Picture, most: int) -> Seen:
         begun = time.perf_counter()
@@ -112,7 +125,7 @@ def scanner(outlines: Outlines, compared: Compared, card_ids: Sequence[str], thr
             vector = compared.encode(prepared)
             marks.append(time.perf_counter())
             row, score = compared.best(vector)
-            answers.append(Answer(quad, card_ids[row], score >= threshold))
+            answers.append(Answer(quad, card_ids[row], score))
             marks.append(time.perf_counter())
             spent_s += np.diff(marks[-4:])
         rectify_ms, encode_ms, search_ms = (1e3 * spent_s).tolist()

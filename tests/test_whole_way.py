@@ -151,12 +151,12 @@ def test_what_becomes_of_a_frames_cards() -> None:
     shot = Shot(np.zeros((9, 9, 3), np.uint8), np.stack([at(200 * n) for n in range(5)]), right)
     inner = (at(200) - at(200).mean(axis=0)) * 0.6 + at(200).mean(axis=0)
     answers = [
-        Answer(at(3), "a-again", True),  # rightly named
-        Answer(inner, "b", False),  # comes first, by its picture alone
-        Answer(at(401), "x", True),  # wrongly named
-        Answer(at(800), "a", True),  # a stranger, named
-        Answer(at(5), "a", True),  # the first card once more
-        Answer(at(0, 500), "z", False),  # nowhere, and not named
+        Answer(at(3), "a-again", 1.0),  # rightly named
+        Answer(inner, "b", 0.5, named=False),  # comes first, by its picture alone
+        Answer(at(401), "x", 1.0),  # wrongly named
+        Answer(at(800), "a", 1.0),  # a stranger, named
+        Answer(at(5), "a", 1.0),  # the first card once more
+        Answer(at(0, 500), "z", 0.1, named=False),  # nowhere, and not named
     ]
     found = judge(shot, answers)
     assert (found.known, found.first, found.named, found.wrong, found.lost) == (4, 2, 1, 1, 1)
@@ -170,7 +170,7 @@ def test_times_are_compared_frame_by_frame() -> None:
     ours, theirs = Tally(), Tally()
     for number in range(11):
         slow = 10.0 if number % 2 else 1.0
-        ours.add(judge(shot, [Answer(SQUARE, "a", True)]), Timings(0, 0, 0, 0, slow))
+        ours.add(judge(shot, [Answer(SQUARE, "a", 1.0)]), Timings(0, 0, 0, 0, slow))
         theirs.add(judge(shot, []), Timings(1, 2, 3, 4, 3 * slow))
     found = theirs.figures(ours)
     assert found["ratio"] == 3.0 and found["p50_ms"]["ms"] == 3.0 and found["stages_ms"]["encode_ms"] == 3.0
@@ -187,7 +187,7 @@ def test_every_method_is_asked_for_every_frame_and_none_is_always_first() -> Non
             asked.append(name)
             return Seen([], Timings(0, 0, 0, 0, 1))
 
-        return Method(name, way)
+        return Method(way, {name: None})
 
     shot = Shot(np.zeros((9, 9, 3), np.uint8), SQUARE[None], (frozenset({"a"}),))
     tallies = whole_way.measure([method(name) for name in "pqr"], (("group", 1, shot) for _ in range(3)))
@@ -230,9 +230,10 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[whole_way.Groun
     vectors = {name: on.references.vectors[name][on.kept] for name in (whole_way.FLOATS, HASH)}
     ids = [on.references.card_ids[row] for row in on.kept]
     with whole_way.open_catalog(Model.load(), on) as catalog, Recognizer(catalog, threads=1) as recognizer:
-        limits = whole_way.limits_of(network, on)
-        methods, _ = whole_way.methods_of(recognizer, network, vectors, ids, limits)
-        return on, whole_way.measure(methods, whole_way.simulated(on))
+        ways, _ = whole_way.ways_of(recognizer, network, vectors, ids)
+        limits = whole_way.limits_of(ways, on)
+        assert set(limits) == {whole_way.FIXED, *ways} - {whole_way.OURS, *whole_way.OWN_DECISION}
+        return on, whole_way.measure(whole_way.methods_of(ways, limits), whole_way.simulated(on))
 
 
 def test_strangers_are_in_no_catalog(small_run: tuple[whole_way.Ground, dict[str, dict[str, Tally]]]) -> None:
@@ -244,7 +245,8 @@ def test_strangers_are_in_no_catalog(small_run: tuple[whole_way.Ground, dict[str
     known = [job for job in on.jobs if "stranger" not in job.group]
     assert all(right and right <= ids for job in known for right in job.right)
     photographed = {card.card_id for job in on.jobs for card in job.cards}
-    assert photographed.isdisjoint(card.card_id for job in on.tuning for card in job.cards)
+    tuning = {card.card_id for job in on.tuning for card in job.cards}
+    assert tuning and photographed.isdisjoint(tuning) and ids.isdisjoint(tuning)
 
 
 def test_a_small_run(tmp_path: Path, small_run: tuple[whole_way.Ground, dict[str, dict[str, Tally]]]) -> None:
@@ -254,7 +256,7 @@ def test_a_small_run(tmp_path: Path, small_run: tuple[whole_way.Ground, dict[str
     assert easy[whole_way.OURS]["known"] == 4 and easy[whole_way.OURS]["first"] >= 3
     assert easy[f"{whole_way.EARLIER}, cardrec's outlines"]["first"] >= 3
     assert easy[f"{whole_way.SCANNER}, cardrec's outlines"]["first"] >= 3
-    assert all(len(methods) == 6 for methods in found.values())
+    assert all(len(methods) == 7 for methods in found.values())
     about = {"machine": {"cores": "2"}, "date": "today", "command": "command", "cards": len(on.kept), "model": "third"}
     about |= {"search": "a search", "thresholds": {"floats": 0.9}, "tuning": len(on.tuning)}
     whole_way_report.write(json.loads(json.dumps({"about": about, "groups": found})), tmp_path)
@@ -271,15 +273,17 @@ def test_outlines_of_one_and_names_of_the_other(recognizer: Recognizer, sample_p
     (answer,) = cardrec_given(recognizer, by_contours)(frame, 1).answers
     assert answer.card_id == "qua-021" and answer.named
     known = hash_all([rgb(1)])
-    (weak,) = scanner(by_contours, Hashes(known), ["c1"], 0.9)(frame, 1).answers
-    assert weak.card_id == "c1" and not weak.named
+    seen = scanner(by_contours, Hashes(known), ["c1"])(frame, 1)
+    assert seen.answers[0].card_id == "c1" and seen.answers[0].score < 0.9
+    readings = dict(Method(lambda *_: seen, {"as it is": None, "strict": 0.9, "lax": -1.0}).read(seen))
+    assert [readings[name][0].named for name in ("as it is", "strict", "lax")] == [True, False, True]
 
 
 def test_a_scanners_stages_add_up(tmp_path: Path) -> None:
     model = small_encoder(tmp_path / "bundle")
     network = FloatNetwork(write_float_network(model.network, tmp_path / "floats.onnx"))
     rows = network.encode_all([rgb(seed) for seed in range(4)])
-    way = scanner(by_contours, Floats(network, best_by_cosine(rows)[1]), list("abcd"), -1.0)
+    way = scanner(by_contours, Floats(network, best_by_cosine(rows)[1]), list("abcd"))
     seen = way(photo([card_picture(2)]), 1)
     assert [answer.named for answer in seen.answers] == [True]
     spent = seen.timings
