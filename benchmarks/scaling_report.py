@@ -127,6 +127,8 @@ def _at_once(panels: Sequence[Any], found: Figures) -> None:
             panels[0].plot([r["batch"] for r in own], [r["each_ms"] for r in own], style, color=colour, label=label)
     panels[0].set_ylim(bottom=0)
     panels[0].set_xscale("log", base=2)
+    batches = sorted({row["batch"] for row in found["batches"]["rows"]})
+    panels[0].set_xticks(batches, [str(count) for count in batches])
     _tidy(panels[0], "Cards or frames given together", "cards, or frames of one card", "ms for each")
     rows = found["searches"]["rows"]
     for colour, kind in zip(LINES, dict.fromkeys(row["kind"] for row in rows), strict=False):
@@ -134,6 +136,7 @@ def _at_once(panels: Sequence[Any], found: Figures) -> None:
         panels[1].plot([r["queries"] for r in own], [1e3 * r["each_ms"] for r in own], "o-", color=colour, label=kind)
     panels[1].set_ylim(bottom=0)
     _tidy(panels[1], f"Queries searched together, {rows[0]['cards']:,} rows", "queries in a call", "us for each query")
+    panels[1].set_xticks(sorted({row["queries"] for row in rows}))
     for axes in panels:
         axes.legend(frameon=False, fontsize=8)
 
@@ -162,7 +165,7 @@ def _tidy(axes: Any, title: str, across: str, up: str) -> None:
     axes.set_title(title, fontsize=10, loc="left", fontweight="bold")
     axes.set_xlabel(across, fontsize=9)
     axes.set_ylabel(up, fontsize=9)
-    axes.grid(visible=True, color="#e6e6e6", linewidth=0.7)
+    axes.yaxis.grid(visible=True, color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)

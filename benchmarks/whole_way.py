@@ -122,11 +122,11 @@ def _keep(cache: Path, job: Job) -> None:
 def _other_cards(
     sources: Sequence[Source], plans: Sequence[Plan], references: References, count: int
 ) -> list[CardImage]:
-    """Cards that are neither photographed for the figures nor look like another card."""
+    """Cards that no training saw either, are not photographed for the figures, and look like no other card."""
     asked = {card.face for one in plans for card in one.known + one.strangers}
     found = []
     for source in sources:
-        others = thinned([card for card in source.cards if card.face not in asked], 2 * count)
+        others = [card for card in source.queries if card.face not in asked]
         same = twins(references.vectors[HASH], references.faces, references.rows(others))
         found += thinned([card for card, twin in zip(others, same, strict=True) if not twin], count)
     return found
