@@ -107,7 +107,7 @@ def draw(found: Figures, path: Path) -> None:
 
 
 def _stages(axes: Any, methods: Figures) -> None:
-    names = [name for name in reversed(methods) if "threshold" not in name]  # the same call, read in another way
+    names = [name for name in reversed(list(methods)) if "threshold" not in name]  # the same call, read in another way
     begun = [0.0] * len(names)
     for stage, colour in COLOURS.items():
         spent = [methods[name]["stages_ms"][stage] for name in names]
