@@ -42,30 +42,33 @@ def in_turn(
     *,
     together: Callable[[Any], Hashable] = lambda key: key,
 ) -> dict[Any, dict[str, float]]:
-    """What a setting's calls gave: the median under each name, and the 95th percentile of the last but counts.
+    """What a setting's calls gave: the median under each name, and the 95th percentile of the whole call.
 
     Args:
         actions: by setting.
         rounds: turns of each, forwards and backwards alternately.
-        together: what settings to report together, such as frames of one kind.
+        together: what settings to report together, such as frames of one kind: the mean of their medians, since one
+            frame's cards may be read twice and another's not.
     """
-    taken: dict[Any, list[Timed]] = {}
+    taken: dict[Any, list[Timed]] = {key: [] for key in actions}
     order = list(actions)
     for number in range(WARM_UP + rounds):
         for key in order if number % 2 == 0 else reversed(order):
             timed = actions[key]()
             if number >= WARM_UP:
-                taken.setdefault(together(key), []).append(timed)
-    return {key: _summary(taken[key]) for key in dict.fromkeys(map(together, order))}
+                taken[key].append(timed)
+    groups: dict[Any, list[list[Timed]]] = {}
+    for key, calls in taken.items():
+        groups.setdefault(together(key), []).append(calls)
+    return {key: _summary(of_group) for key, of_group in groups.items()}
 
 
-def _summary(calls: list[Timed]) -> dict[str, float]:
-    found = {}
-    for name in calls[0]:
-        values = [call[name] for call in calls]
-        if name in ("found", "named"):
-            found[name] = round(float(np.mean(values)), 2)
-        else:
-            found[name] = round(float(np.median(values)), 4)
-    main = "total_ms" if "total_ms" in calls[0] else "each_ms"
-    return found | {"p95_ms": round(float(np.percentile([call[main] for call in calls], 95)), 4), "calls": len(calls)}
+def _summary(settings: list[list[Timed]]) -> dict[str, float]:
+    """Of the calls of settings that are reported together."""
+    found = {
+        name: round(float(np.mean([np.median([call[name] for call in calls]) for calls in settings])), 4)
+        for name in settings[0][0]
+    }
+    main = "total_ms" if "total_ms" in found else "each_ms"
+    every = [call[main] for calls in settings for call in calls]
+    return found | {"p95_ms": round(float(np.percentile(every, 95)), 4), "calls": len(every)}

@@ -63,7 +63,7 @@ from training.retrieval import twins
 from training.settings import read_settings
 
 OURS, EARLIER, SCANNER, IN_FLOATS = "cardrec", "earlier system", "hash scanner", "cardrec, network in floats"
-FIXED = "cardrec, fixed threshold"
+FIXED = f"{OURS}, {whole_way_report.READ_AGAIN}"
 OWN_DECISION = (f"{OURS}, contours", IN_FLOATS)
 """Beside `OURS`, what is read only as cardrec decides."""
 FLOATS = "floats"
