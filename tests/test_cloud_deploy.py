@@ -268,12 +268,12 @@ def test_no_room_there(toml: Path, pi: Machine, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_disk_that_fills_up_there(toml: Path, tmp_path: Path, pi: Machine) -> None:
-    """A file system of 8 MB on the machine; the look at the room is passed, rsync fails."""
+    """A file system of 3 MB on the machine; the look at the room is passed, rsync fails."""
     small = pi.folder / "small"
     small.mkdir()
     toml.write_text(toml.read_text().replace(json.dumps(str(pi.folder / "cards")), json.dumps(str(small / "cards"))))
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(small)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True, check=False
     )
     if done.returncode:
         pytest.skip(f"this user may not mount a small file system: {done.stderr.decode().strip()}")
