@@ -7,16 +7,15 @@ writes OUT/scaling.md and the pictures again from OUT/scaling.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plots import STAGE_COLOURS, again, tidy
+
 Figures = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-STAGE_COLOURS = {"detect_ms": "#3d4654", "rectify_ms": "#b9975b", "encode_ms": "#5b8db8", "search_ms": "#c8321f"}
 LINES = ("#c8321f", "#5b8db8", "#3d7a4e", "#b9975b")
 SETTINGS = {
     "catalog": ("kind", "cards"),
@@ -98,17 +97,17 @@ def _catalog(panels: Sequence[Any], found: Figures) -> None:
         )
     panels[0].set(xscale="log", yscale="log")
     panels[0].legend(frameon=False, fontsize=8)
-    _tidy(panels[0], "Time against the catalog's size", "cards in the catalog", "median ms")
+    _labelled(panels[0], "Time against the catalog's size", "cards in the catalog", "median ms")
     first = rows[0]["kind"]
     own = [row for row in rows if row["kind"] == first]
     _stack(panels[1], own, [f"{row['cards']:,}" for row in own])
-    _tidy(panels[1], f"By stage, rows {first}", "cards in the catalog", "median ms")
+    _labelled(panels[1], f"By stage, rows {first}", "cards in the catalog", "median ms")
 
 
 def _cards(panels: Sequence[Any], found: Figures) -> None:
     rows = [row for row in found["cards"]["rows"] if row["max_cards"] > 1]
     _stack(panels[0], rows, [str(row["cards_in_frame"]) for row in rows])
-    _tidy(panels[0], "By stage, one thread, max_cards 18", "cards in the frame", "median ms")
+    _labelled(panels[0], "By stage, one thread, max_cards 18", "cards in the frame", "median ms")
     counts = [row["cards_in_frame"] for row in rows]
     for colour, stage in zip(("#222222", *STAGE_COLOURS.values()), ("total_ms", *STAGE_COLOURS), strict=True):
         each = [row[stage] / row["cards_in_frame"] for row in rows]
@@ -116,7 +115,7 @@ def _cards(panels: Sequence[Any], found: Figures) -> None:
     panels[1].set_ylim(bottom=0)
     panels[1].set_xticks(counts)
     panels[1].legend(frameon=False, fontsize=8, ncols=2)
-    _tidy(panels[1], "For each card", "cards in the frame", "median ms for each card")
+    _labelled(panels[1], "For each card", "cards in the frame", "median ms for each card")
 
 
 def _at_once(panels: Sequence[Any], found: Figures) -> None:
@@ -129,13 +128,15 @@ def _at_once(panels: Sequence[Any], found: Figures) -> None:
     panels[0].set_xscale("log", base=2)
     batches = sorted({row["batch"] for row in found["batches"]["rows"]})
     panels[0].set_xticks(batches, [str(count) for count in batches])
-    _tidy(panels[0], "Cards or frames given together", "cards, or frames of one card", "ms for each")
+    _labelled(panels[0], "Cards or frames given together", "cards, or frames of one card", "ms for each")
     rows = found["searches"]["rows"]
     for colour, kind in zip(LINES, dict.fromkeys(row["kind"] for row in rows), strict=False):
         own = [row for row in rows if row["kind"] == kind]
         panels[1].plot([r["queries"] for r in own], [1e3 * r["each_ms"] for r in own], "o-", color=colour, label=kind)
     panels[1].set_ylim(bottom=0)
-    _tidy(panels[1], f"Queries searched together, {rows[0]['cards']:,} rows", "queries in a call", "us for each query")
+    _labelled(
+        panels[1], f"Queries searched together, {rows[0]['cards']:,} rows", "queries in a call", "us for each query"
+    )
     panels[1].set_xticks(sorted({row["queries"] for row in rows}))
     for axes in panels:
         axes.legend(frameon=False, fontsize=8)
@@ -146,6 +147,11 @@ PICTURES: dict[str, tuple[tuple[str, ...], Callable[[Sequence[Any], Figures], No
     "cards": (("cards",), _cards),
     "at-once": (("batches", "searches"), _at_once),
 }
+
+
+def _labelled(axes: Any, title: str, across: str, up: str) -> None:
+    tidy(axes, title, across)
+    axes.set_ylabel(up, fontsize=9)
 
 
 def _stack(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -161,21 +167,8 @@ def _stack(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _tidy(axes: Any, title: str, across: str, up: str) -> None:
-    axes.set_title(title, fontsize=10, loc="left", fontweight="bold")
-    axes.set_xlabel(across, fontsize=9)
-    axes.set_ylabel(up, fontsize=9)
-    axes.yaxis.grid(visible=True, color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-
-
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    out: Path = parser.parse_args(given).out
-    write(json.loads((out / "scaling.json").read_text()), out)
+    again(__doc__, "scaling.json", write, given)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,16 @@ writes OUT/whole_way.md and whole_way.png again from OUT/whole_way.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plots import STAGE_COLOURS, again, tidy
 from benchmarks.whole_way_frames import GROUPS
 from cardrec.bench import STAGES
 
 Figures = Mapping[str, Any]
 
-COLOURS = {"detect_ms": "#3d4654", "rectify_ms": "#b9975b", "encode_ms": "#5b8db8", "search_ms": "#c8321f"}
 SHADES = ("#c8321f", "#e8853a", "#5b8db8", "#3d4654", "#e0a08f", "#b3cbe0", "#a9b0ba", "#8c6bb1")
 """Of the methods in their order."""
 READ_AGAIN = "fixed threshold"
@@ -113,7 +111,7 @@ def draw(found: Figures, path: Path) -> None:
 def _stages(axes: Any, methods: Figures) -> None:
     names = [name for name in reversed(list(methods)) if READ_AGAIN not in name]
     begun = [0.0] * len(names)
-    for stage, colour in COLOURS.items():
+    for stage, colour in STAGE_COLOURS.items():
         spent = [methods[name]["stages_ms"][stage] for name in names]
         axes.barh(names, spent, left=begun, color=colour, label=stage.removesuffix("_ms"), height=0.65)
         begun = [a + b for a, b in zip(begun, spent, strict=True)]
@@ -121,7 +119,7 @@ def _stages(axes: Any, methods: Figures) -> None:
         axes.text(end, place, f" {methods[name]['p50_ms']['ms']:.1f}", va="center", fontsize=8)
     axes.set_xlim(0, 1.15 * max(begun))
     axes.legend(frameon=False, fontsize=7.5, ncols=4, loc="upper center", bbox_to_anchor=(0.4, -0.13))
-    _tidy(axes, "One easy card: median ms", "milliseconds, one thread", "x")
+    tidy(axes, "One easy card: median ms", "milliseconds, one thread", grid="x", size=9.5)
 
 
 def _shares(axes: Any, groups: Figures) -> None:
@@ -145,23 +143,11 @@ def _shares(axes: Any, groups: Figures) -> None:
     axes.set_xticks(range(len(groups)), [name.replace(", ", ",\n") for name in groups], fontsize=8)
     axes.set_ylim(0, 105)
     axes.legend(frameon=False, fontsize=7.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-    _tidy(axes, "Right card first (pale), named (full), %", "", "y")
-
-
-def _tidy(axes: Any, title: str, across: str, grid: str) -> None:
-    axes.set_title(title, fontsize=9.5, loc="left", fontweight="bold")
-    axes.set_xlabel(across, fontsize=9)
-    axes.grid(visible=True, axis=grid, color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    tidy(axes, "Right card first (pale), named (full), %", "", size=9.5)
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    out: Path = parser.parse_args(given).out
-    write(json.loads((out / "whole_way.json").read_text()), out)
+    again(__doc__, "whole_way.json", write, given)
 
 
 if __name__ == "__main__":
