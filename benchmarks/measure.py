@@ -1,4 +1,4 @@
-"""Timing that survives a noisy machine: two things in turn, so that a slow second hits both."""
+"""Timing that survives a noisy machine: things in turn, so that a slow second hits all."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 
 
-def alternate(
-    first: Callable[[], object], second: Callable[[], object], *, rounds: int = 200, warm_up: int = 10
-) -> tuple[list[float], list[float]]:
-    """Milliseconds of each call of two callables, called in turn; those of the warm-up are left out."""
-    spent: tuple[list[float], list[float]] = ([], [])
+def alternate(*actions: Callable[[], object], rounds: int = 200, warm_up: int = 10) -> list[list[float]]:
+    """Milliseconds of each call of some callables, called in turn; those of the warm-up are left out."""
+    spent: list[list[float]] = [[] for _ in actions]
     for turn in range(warm_up + rounds):
-        for place, action in enumerate((first, second)):
+        for place, action in enumerate(actions):
             begun = time.perf_counter()
             action()
             if turn >= warm_up:

@@ -62,15 +62,14 @@ def plan(rows: int, options: argparse.Namespace) -> Plan:
 
 def machine() -> dict[str, str]:
     """Processor, systems and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     packages = {method.package for name, method in METHODS.items() if installed(name)}
     versions = {package: importlib.metadata.version(package) for package in sorted(packages - {"cardrec"})}
     from cardrec import __version__
+    from cardrec.machine import cpu_name
     from cardrec.search import simd_tier
 
     return {
-        "processor": models[0] if models else platform.processor(),
+        "processor": cpu_name(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "cardrec": __version__,

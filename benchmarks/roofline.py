@@ -15,7 +15,6 @@ import argparse
 import ctypes
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from benchmarks.conftest import CARDS
 from benchmarks.drivers import MODULES, ROOT, Compiler, build, build_peak, compiler, host_compiler, run
 from benchmarks.macs import Macs, multiply_adds
+from benchmarks.measure import alternate
 from cardrec.network import open_session
 from training.failure import one_line
 
@@ -138,16 +138,10 @@ def _inference(network: Path, shape: tuple[int, ...]) -> Callable[[], object]:
     return lambda: session.run(None, fed)
 
 
-def _medians_us(actions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 5) -> dict[str, float]:
+def _medians_us(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median microseconds of each, all called in turn."""
-    spent: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(warm_up + rounds):
-        for name, action in actions.items():
-            begun = time.perf_counter()
-            action()
-            if turn >= warm_up:
-                spent[name].append((time.perf_counter() - begun) * 1e6)
-    return {name: statistics.median(times) for name, times in spent.items()}
+    spent_ms = alternate(*actions.values(), rounds=rounds, warm_up=5)
+    return {name: 1e3 * statistics.median(times) for name, times in zip(actions, spent_ms, strict=True)}
 
 
 def table(stages: Iterable[Stage]) -> Iterator[str]:

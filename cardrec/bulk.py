@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardrec.errors import CatalogError, InputError
+from cardrec.machine import cores
 from cardrec.search import unit_vectors
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class LocalEngine:
             for batch in batches:
                 yield batch, encoded(self._encoder, batch, [each.image for each in batch])
             return
-        pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "cardrec-decode")
+        pool = ThreadPoolExecutor(cores(), "cardrec-decode")
         try:
             for batch, futures in _ahead(batches, lambda batch: [_start(pool, prepare, each) for each in batch]):
                 yield batch, encoded(self._encoder, batch, [future.result() for future in futures])
