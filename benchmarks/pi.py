@@ -25,7 +25,7 @@ from benchmarks import pi_facts
 from benchmarks.measure import commit
 from benchmarks.pi_facts import Missing, gather
 from cardrec import Recognizer
-from cardrec.bench import STAGES, accuracy, camera_frame, frames_per_second, summary, timings_of
+from cardrec.bench import accuracy, by_stage, camera_frame, frames_per_second, timings_of
 from cardrec.errors import CardrecError
 from cardrec.labels import say_error
 from cardrec.machine import versions
@@ -86,14 +86,12 @@ def measure_backend(
         states.append({"backend": run["backend"], "when": when} | gather(pi_facts.STATE, missing, "state."))
 
     def figures() -> dict[str, Any]:
-        timings = timings_of(recognizer, frame, plan.frames)
-        spent = {stage.removesuffix("_ms"): summary([getattr(each, stage) for each in timings]) for stage in STAGES}
-        host = summary([each.total_ms - each.detect_ms - each.encode_ms for each in timings])
+        spent = by_stage(timings_of(recognizer, frame, plan.frames))
         rates = {
             str(depth): round(frames_per_second(recognizer, frame, plan.frames, in_flight=depth), 1)
             for depth in IN_FLIGHT
         }
-        return {"frames": plan.frames, "ms": spent | {"host": host}, "frames_per_second": rates}
+        return {"frames": plan.frames, "ms": spent, "frames_per_second": rates}
 
     at("before")
     say(f"{run['backend']}: at rest")

@@ -26,6 +26,7 @@ __all__ = [
     "FRAME_WH",
     "STAGES",
     "accuracy",
+    "by_stage",
     "camera_frame",
     "frames_per_second",
     "is_right",
@@ -117,6 +118,19 @@ def is_right(sample: Sample, cards: Sequence[Card]) -> bool:
     named = {card.match.card_id for card in cards if card.match}
     possible = {match.card_id for card in cards for match in card.group}
     return named <= known <= possible
+
+
+def by_stage(timings: Sequence[Timings], npu_ms: float | None = None) -> dict[str, dict[str, float]]:
+    """`summary` of each stage, and of ``host``: all but detection and encoding.
+
+    Args:
+        timings: of some frames.
+        npu_ms: what a simulated NPU takes by itself; ``host`` is then all but detection and that, so that handing
+            cards over counts.
+    """
+    spent = {stage.removesuffix("_ms"): summary([getattr(each, stage) for each in timings]) for stage in STAGES}
+    host = [each.total_ms - each.detect_ms - (each.encode_ms if npu_ms is None else npu_ms) for each in timings]
+    return spent | {"host": summary(host)}
 
 
 def summary(spent_ms: Sequence[float]) -> dict[str, float]:

@@ -110,7 +110,8 @@ def bench(
             report["backend"] = f"simulated NPU, {simulate_npu:g} ms a card"
         report |= _measure(recognizer, frame, repeats, simulate_npu, (in_flight or IN_FLIGHT) if stream else 0)
     found = changes(then, report) if then else []
-    slower = [change for change in found if change.ratio > (limit or LIMIT)]
+    limit = limit or LIMIT
+    slower = [change for change in found if change.ratio > limit]
     if as_json:
         print_json(report | ({"compared": _compared(found, slower)} if then else {}))
     else:
@@ -120,7 +121,7 @@ def bench(
             _print_table(report)
         _print_setting(report, simulate_npu)
     if then:
-        _warn(then, report, slower, limit or LIMIT)
+        _warn(then, report, slower, limit)
     if slower:
         context.exit(SLOWER)
 
@@ -128,17 +129,11 @@ def bench(
 def _measure(
     recognizer: Recognizer, frame: NDArray[np.uint8], repeats: int, npu_ms: float | None, in_flight: int
 ) -> dict[str, Any]:
-    """Milliseconds by stage, accuracy, and frames a second where some are in flight.
+    """Milliseconds by stage, accuracy, and frames a second where some are in flight."""
+    from cardrec.bench import accuracy, by_stage, frames_per_second, timings_of
 
-    ``host`` is all but detection and encoding; with a simulated NPU all but detection and the NPU's own time, so that
-    handing cards over counts.
-    """
-    from cardrec.bench import STAGES, accuracy, frames_per_second, summary, timings_of
-
-    timings = timings_of(recognizer, frame, repeats)
-    spent = {stage.removesuffix("_ms"): summary([getattr(each, stage) for each in timings]) for stage in STAGES}
-    host = [each.total_ms - each.detect_ms - (each.encode_ms if npu_ms is None else npu_ms) for each in timings]
-    measured: dict[str, Any] = {"frames": repeats, "ms": spent | {"host": summary(host)}}
+    spent = by_stage(timings_of(recognizer, frame, repeats), npu_ms)
+    measured: dict[str, Any] = {"frames": repeats, "ms": spent}
     if in_flight:
         rate = frames_per_second(recognizer, frame, 4 * repeats, in_flight=in_flight)
         measured["stream"] = {"in_flight": in_flight, "frames_per_second": round(rate, 1)}
