@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks import table
 from benchmarks.measure import commit
 from benchmarks.stage import Row, Stage
-from cardrec import Catalog, Recognizer, machine, rectify, samples, search
+from cardrec import Catalog, Recognizer, machine, rectify, search
 from cardrec.bench import accuracy
 from cardrec.detect import OutlineDetector
 from cardrec.image import Frame, load
-from cardrec.samples import sample_photos
+from cardrec.samples import read_samples, sample_photos
 
 CARDS = 17_592
 """Cards of the system that this one replaces; the size that the project's figures are given for."""
@@ -85,9 +84,9 @@ def frame() -> Frame:
 
 def true_cards(name: str) -> list[tuple[str, NDArray[np.float32]]]:
     """The cards of the demo catalog that a sample photo shows, with their true corners, (4, 2)."""
-    listed = json.loads((samples.FOLDER / "samples.json").read_text(encoding="utf-8"))
-    (photo,) = (entry for entry in listed if entry["file"] == f"{name}.jpg")
-    return [(card["card_id"], np.array(card["corners_px"], np.float32)) for card in photo["cards"] if card["card_id"]]
+    (photo,) = (sample for sample in read_samples() if sample.path.stem == name)
+    shown = zip(photo.card_ids, photo.corners_px, strict=True)
+    return [(card_id, np.array(corners_px, np.float32)) for card_id, corners_px in shown if card_id]
 
 
 NINE = ("desk", "tilted", "dim", "table")

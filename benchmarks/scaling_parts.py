@@ -22,7 +22,7 @@ from cardrec.ingest import write_vectors
 from cardrec.manifest import Manifest
 from cardrec.model import Model
 from cardrec.recognizer import DEMO_CATALOG
-from cardrec.samples import read_samples
+from cardrec.samples import known_sample
 from training.demo import CATALOG_CARDS, CATALOG_SEED
 from training.render import deck, render
 from training.simulate import Level, simulate_crop, simulate_frame
@@ -91,8 +91,9 @@ def demo_rows() -> tuple[list[str], Vectors, Mapping[str, Any] | None]:
 
 def shown_card() -> str:
     """The card in the frame that is identified in catalogs of all sizes, which `camera_frame` gives."""
-    known = (card for sample in read_samples() if len(sample.card_ids) == 1 for card in sample.card_ids if card)
-    return next(known)
+    sample = known_sample()
+    assert sample is not None and sample.card_ids[0] is not None
+    return sample.card_ids[0]
 
 
 def catalog_of(kind: str, size: int, model: Model, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardrec import samples
+from cardrec.samples import read_samples
 from training.data import CardImage
 from training.end_to_end import Plan
 from training.references import References
@@ -138,10 +137,9 @@ def tuning_jobs(cards: Sequence[CardImage]) -> list[Job]:
 
 def bundled(card_ids: Collection[str]) -> list[Shot]:
     """The photos that come with the library, of cards of the demo catalog, which has these card_ids."""
-    found = []
-    for entry in json.loads((samples.FOLDER / "samples.json").read_text(encoding="utf-8")):
-        pixels = np.asarray(cv2.imread(str(samples.FOLDER / entry["file"])), np.uint8)
-        quads = [card["corners_px"] for card in entry["cards"]]
-        right = tuple(frozenset({card["card_id"]} & set(card_ids)) for card in entry["cards"])
-        found.append(Shot(pixels, np.asarray(quads, np.float32).reshape(-1, 4, 2), right))
+    found, known = [], set(card_ids)
+    for sample in read_samples():
+        pixels = np.asarray(cv2.imread(str(sample.path)), np.uint8)
+        right = tuple(frozenset(known & {card_id}) for card_id in sample.card_ids)
+        found.append(Shot(pixels, np.asarray(sample.corners_px, np.float32).reshape(-1, 4, 2), right))
     return found

@@ -64,12 +64,12 @@ def camera_frame(picture: Path | None = None) -> NDArray[np.uint8]:
 
 
 def _known_photo() -> Path:
-    from cardrec.samples import read_samples
+    from cardrec.samples import known_sample
 
-    known = [sample for sample in read_samples() if len(sample.card_ids) == 1 and sample.card_ids[0]]
-    if not known:
+    sample = known_sample()
+    if sample is None:
         raise InputError("there is no bundled photo; name a picture of your own")
-    return known[0].path
+    return sample.path
 
 
 def timings_of(recognizer: Recognizer, frame: NDArray[np.uint8], repeats: int) -> list[Timings]:

@@ -179,12 +179,11 @@ def check_catalog() -> Finding:
 def check_identify() -> Finding:
     """A bundled photo is identified as the card that it shows."""
     from cardrec.recognizer import Recognizer
-    from cardrec.samples import read_samples
+    from cardrec.samples import known_sample
 
-    known = [sample for sample in read_samples() if len(sample.card_ids) == 1 and sample.card_ids[0]]
-    if not known:
+    sample = known_sample()
+    if sample is None:
         return Finding("identify", "fail", "no bundled photo shows a demo card", _REINSTALL)
-    sample = known[0]
     with Recognizer() as recognizer:
         result = recognizer.identify(sample.path)
     best = result.best.card_id if result.best else None

@@ -21,7 +21,7 @@ from cardrec import Catalog, Recognizer, calibrate
 from cardrec.backends.simulated import make_bundle, write_bundle
 from cardrec.embed import Embedder
 from cardrec.model import Model
-from cardrec.samples import Sample, read_samples
+from cardrec.samples import Sample, known_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,9 @@ def embedder() -> Iterator[Embedder]:
 @pytest.fixture(scope="session")
 def sample() -> Sample:
     """A bundled photo that shows one card of the demo catalog, and which."""
-    return next(each for each in read_samples() if len(each.card_ids) == 1 and each.card_ids[0])
+    sample = known_sample()
+    assert sample is not None
+    return sample
 
 
 @pytest.fixture(scope="session")
