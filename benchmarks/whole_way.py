@@ -34,8 +34,9 @@ from numpy.typing import NDArray
 
 from benchmarks import whole_way_report
 from benchmarks.peers import machine
+from benchmarks.whole_way_contours import find_quads
 from benchmarks.whole_way_frames import Job, Shot, bundled, jobs_of, shoot, tuning_jobs
-from benchmarks.whole_way_methods import Method, Way, by_contours, by_detector, cardrec_given, cardrec_way, scanner
+from benchmarks.whole_way_methods import Method, Way, by_detector, cardrec_given, cardrec_way, scanner
 from benchmarks.whole_way_peers import (
     FloatNetwork,
     Floats,
@@ -167,9 +168,9 @@ def ways_of(
     floats, hashes = Floats(network, best), Hashes(vectors[HASH])
     return {
         OURS: cardrec_way(recognizer),
-        EARLIER: scanner(by_contours, floats, card_ids),
-        SCANNER: scanner(by_contours, hashes, card_ids),
-        f"{OURS}, contours": cardrec_given(recognizer, by_contours),
+        EARLIER: scanner(find_quads, floats, card_ids),
+        SCANNER: scanner(find_quads, hashes, card_ids),
+        f"{OURS}, contours": cardrec_given(recognizer, find_quads),
         f"{EARLIER}, cardrec's outlines": scanner(detected, floats, card_ids),
         f"{SCANNER}, cardrec's outlines": scanner(detected, hashes, card_ids),
     }, search

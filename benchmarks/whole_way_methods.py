@@ -9,14 +9,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.whole_way_contours import crop, find_quads
+from benchmarks.whole_way_contours import crop
 from benchmarks.whole_way_peers import Compared
 from cardrec import Recognizer, Result
 from cardrec.detect import Detector
 from cardrec.image import load
 from cardrec.types import Timings
 
-__all__ = ["Answer", "Method", "Seen", "Way", "by_contours", "by_detector", "cardrec_given", "cardrec_way", "scanner"]
+__all__ = ["Answer", "Method", "Seen", "Way", "by_detector", "cardrec_given", "cardrec_way", "scanner"]
 
 Picture = NDArray[np.uint8]
 Quads = Sequence[NDArray[np.float32]]
@@ -52,18 +52,10 @@ class Method(NamedTuple):
     def read(self, seen: Seen) -> Iterator[tuple[str, list[Answer]]]:
         """The answers to a frame, by the name of the reading."""
         for name, limit in self.readings.items():
-            yield (
-                name,
-                (
-                    seen.answers
-                    if limit is None
-                    else [answer._replace(named=answer.score >= limit) for answer in seen.answers]
-                ),
-            )
-
-
-def by_contours(frame: Picture, most: int) -> Quads:
-    return find_quads(frame, most)
+            answers = seen.answers
+            if limit is not None:
+                answers = [answer._replace(named=answer.score >= limit) for answer in answers]
+            yield name, answers
 
 
 def by_detector(detector: Detector) -> Outlines:

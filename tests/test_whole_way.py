@@ -16,7 +16,7 @@ from small_encoder import small_encoder
 from benchmarks import whole_way, whole_way_report
 from benchmarks.whole_way_contours import crop, find_quads, upright
 from benchmarks.whole_way_frames import Job, Shot, bundled, shoot
-from benchmarks.whole_way_methods import Answer, Method, Seen, by_contours, cardrec_given, scanner
+from benchmarks.whole_way_methods import Answer, Method, Seen, cardrec_given, scanner
 from benchmarks.whole_way_peers import (
     FloatNetwork,
     Floats,
@@ -270,10 +270,10 @@ def test_outlines_of_one_and_names_of_the_other(recognizer: Recognizer, sample_p
     frame = np.asarray(cv2.imread(str(sample_photo)), np.uint8)
     nothing = cardrec_given(recognizer, lambda *_: [])(frame, 1)
     assert nothing.answers == []
-    (answer,) = cardrec_given(recognizer, by_contours)(frame, 1).answers
+    (answer,) = cardrec_given(recognizer, find_quads)(frame, 1).answers
     assert answer.card_id == "qua-021" and answer.named
     known = hash_all([rgb(1)])
-    seen = scanner(by_contours, Hashes(known), ["c1"])(frame, 1)
+    seen = scanner(find_quads, Hashes(known), ["c1"])(frame, 1)
     assert seen.answers[0].card_id == "c1" and seen.answers[0].score < 0.9
     readings = dict(Method(lambda *_: seen, {"as it is": None, "strict": 0.9, "lax": -1.0}).read(seen))
     assert [readings[name][0].named for name in ("as it is", "strict", "lax")] == [True, False, True]
@@ -283,7 +283,7 @@ def test_a_scanners_stages_add_up(tmp_path: Path) -> None:
     model = small_encoder(tmp_path / "bundle")
     network = FloatNetwork(write_float_network(model.network, tmp_path / "floats.onnx"))
     rows = network.encode_all([rgb(seed) for seed in range(4)])
-    way = scanner(by_contours, Floats(network, best_by_cosine(rows)[1]), list("abcd"))
+    way = scanner(find_quads, Floats(network, best_by_cosine(rows)[1]), list("abcd"))
     seen = way(photo([card_picture(2)]), 1)
     assert [answer.named for answer in seen.answers] == [True]
     spent = seen.timings

@@ -204,7 +204,8 @@ def main(given: Sequence[str] | None = None) -> None:
         floats = Model.load(options.floats) if options.floats else model
         part = cut(floats.network)
         check_cut(part, floats, questions)
-        check_floats(floats, model, questions)
+        if options.floats:
+            check_floats(floats, model, questions)
         more = options.script.read_text(encoding="utf-8") if options.script else ""
         script = model_script(part, pictures=pictures, level=options.level, more=more)
         compiler = find_compiler(options.compiler_python, commands=options.commands)

@@ -148,11 +148,7 @@ std::vector<workload::Work> works(const std::string& tier, const std::vector<Rec
 
 namespace workload {
 
-std::vector<std::string> tiers() {
-    std::vector<std::string> names;
-    for (const Kernels* each : available_tiers()) names.emplace_back(each->tier);
-    return names;
-}
+std::vector<std::string> tiers() { return names_of(available_tiers()); }
 
 // The reductions of `timed_works` with smaller sides, since under emulation they would take a minute; a quad that
 // leaves the picture, enlarged to a side that no tile divides; odd sizes, reduced and enlarged.

@@ -223,11 +223,7 @@ std::vector<workload::Work> works(const std::string& tier, const std::vector<con
 
 namespace workload {
 
-std::vector<std::string> tiers() {
-    std::vector<std::string> names;
-    for (const Kernels* each : available_tiers()) names.emplace_back(each->tier);
-    return names;
-}
+std::vector<std::string> tiers() { return names_of(available_tiers()); }
 
 // A usual dimension, and one that no vector register divides; rows that fill no last block and no last group of 16.
 std::vector<Work> counted_works(const std::string& tier) {

@@ -34,6 +34,14 @@ std::vector<std::string> tiers();
 std::vector<Work> counted_works(const std::string& tier);
 std::vector<Work> timed_works(const std::string& tier, std::size_t rows);
 
+// The names of a module's tiers.
+template <typename Tiers>
+std::vector<std::string> names_of(const Tiers& all) {
+    std::vector<std::string> names;
+    for (const auto* each : all) names.emplace_back(each->tier);
+    return names;
+}
+
 // splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
 class Random {
   public:
