@@ -133,7 +133,7 @@ def merged(before: Numbers, counted: Numbers, *, kernels: Sequence[str] = ()) ->
     Args:
         before: what was on file.
         counted: what was counted.
-        kernels: those that were to be counted; the others stay. None: all were.
+        kernels: those that were to be counted; the others stay. Empty: all were.
     """
     gone = {kernel for kernel in before if kernel not in counted and not kernels}
     return {kernel: {**before.get(kernel, {}), **counted.get(kernel, {})} for kernel in ({*before, *counted} - gone)}

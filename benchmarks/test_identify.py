@@ -18,7 +18,7 @@ from cardrec.embed import open_encoder
 from cardrec.image import Frame
 
 OVERHEAD_LIMIT = 0.9
-"""Share of the encoder's own time that all else may take: it takes 0.48 to 0.56, mostly the detector's networks."""
+"""Share of the encoder's own time that all else may take: 0.59 and 0.64 measured, mostly the detector's networks."""
 FRAMES_PER_SECOND = 30
 
 

@@ -17,7 +17,7 @@ from cardrec import Catalog
 from cardrec.samples import read_samples
 
 IMPORT_LIMIT = 2.0
-"""Times NumPy's own import, both with Python's start: it takes 1.05 to 1.1."""
+"""Times NumPy's own import, both with Python's start: 0.99 was measured, beside other work."""
 OPEN_LIMIT = 1.0
 """Times reading the catalog's files once, from memory: opening must not read them."""
 OPEN_LIMIT_MB = 40

@@ -26,7 +26,7 @@ FORMAT = 1
 """Raised where an older `read_report` would misread a file; what it does not know it ignores."""
 
 LIMIT = 1.15
-"""Times as slow as then that is called slower: two runs of one machine at rest differ by less."""
+"""Times as slow as then that is called slower. Beside other work two runs of equal code differed by 1.21."""
 
 MOST_BYTES = 1 << 20
 """Of a report; real ones have about 1,500."""
