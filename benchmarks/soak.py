@@ -105,7 +105,7 @@ class Counted:
         return fault
 
 
-def soak(folder: Path, frames: int, *, seed: int = 0, rate: float = 0.002) -> Outcome:
+def soak(folder: Path, frames: int, *, seed: int = 0, rate: float = 0.002, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Streams so many frames, with faults in that share of the jobs.
 
     Args:
@@ -113,6 +113,7 @@ def soak(folder: Path, frames: int, *, seed: int = 0, rate: float = 0.002) -> Ou
         frames: how many.
         seed: of the faults.
         rate: share of the jobs that go wrong.
+        timeout_s: the longest wait for the device; a busy machine does not always answer within the default.
     """
     outcome = Outcome(frames=frames)
     cards = pictures()
@@ -125,7 +126,7 @@ def soak(folder: Path, frames: int, *, seed: int = 0, rate: float = 0.002) -> Ou
         Catalog.build(catalog, [(f"card-{n}", card, {}) for n, card in enumerate(cards)], encoder=embedder)
     begun = time.perf_counter()
     with simulated_recognizer(
-        LATENCY_MS, catalog=catalog, detector=WholeFrame(), platform=platform, timeout_s=TIMEOUT_S
+        LATENCY_MS, catalog=catalog, detector=WholeFrame(), platform=platform, timeout_s=timeout_s
     ) as recognizer:
         _run(recognizer, platform, cards, outcome)
     outcome.seconds = time.perf_counter() - begun

@@ -22,5 +22,5 @@ def test_a_short_soak_has_no_problems(tmp_path: Path, caplog: pytest.LogCaptureF
 
 def test_a_wrong_answer_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cardrec.answer.Match", lambda _, *rest: Match("another-card", *rest))
-    outcome = soak.soak(tmp_path, 20, rate=0.0)
+    outcome = soak.soak(tmp_path, 20, rate=0.0, timeout_s=60.0)
     assert len(outcome.wrong) == 20 and outcome.problems()
