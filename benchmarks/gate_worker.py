@@ -32,6 +32,8 @@ DIMENSION = 768
 QUERIES = {"isotropic": 2, "decaying": 8}
 """Each call searches for all of them: the shortest of many calls would else be that of the easiest query. Random
 vectors are all as hard, and few of them at a time more likely have the memory for themselves."""
+TOGETHER = 8
+"""Queries that are searched for in one call of a kernel's stage."""
 FRAMES = 8
 """In each stream."""
 DECISIONS = 200
@@ -46,6 +48,8 @@ print((time.perf_counter() - begun) * 1e3)
 
 Action = Callable[[], float]
 """Does it once, and says how many milliseconds that took."""
+Vectors = Callable[[int, int], NDArray[np.float32]]
+"""Makes so many vectors from a seed."""
 
 
 class Scene:
@@ -126,7 +130,33 @@ def search(kind: str, scene: Scene) -> Action:
     return timed(every, QUERIES[kind])
 
 
-def decide(scene: Scene) -> Action:  # noqa: ARG001 - as the other stages
+def scan(scene: Scene) -> Action:  # noqa: ARG001 - as the other stages
+    """Nothing is pruned and one row scored: the scan of int8 codes, of a matrix that stays in the cache."""
+    return _kernel(isotropic, 2048, k=1)
+
+
+def prefix(scene: Scene) -> Action:  # noqa: ARG001
+    """Prefixes leave few rows to scan: that of the prefixes, with the query's projection, is most of it."""
+    return _kernel(decaying, 8192, k=1, width=64)
+
+
+def rescore(scene: Scene) -> Action:  # noqa: ARG001
+    """All rows are scored exactly."""
+    return _kernel(isotropic, 512, k=512)
+
+
+def _kernel(vectors: Vectors, rows: int, *, k: int, width: int = 0) -> Action:
+    """A search without catalog or ids, of which one kernel takes most; `width` coordinates are the prefix."""
+    from cardrec.pruning import Basis
+    from cardrec.search import Matrix, quantise
+
+    basis = Basis(np.eye(width, DIMENSION, dtype=np.float32), 0.0) if width else None
+    matrix = Matrix([quantise(vectors(rows, 0), basis)], basis=basis)
+    queries = vectors(TOGETHER, 1)
+    return timed(lambda: matrix.search(queries, k=k), TOGETHER)
+
+
+def decide(scene: Scene) -> Action:  # noqa: ARG001
     from cardrec import Model
     from cardrec.decide import Calibration, decide
 
@@ -181,6 +211,9 @@ STAGES = {
     "rectify": Stage(rectify, 100),
     "resize": Stage(resize, 150),
     "encode": Stage(encode, 10),
+    "scan": Stage(scan, 200),
+    "prefix": Stage(prefix, 300),
+    "rescore": Stage(rescore, 60),
     "search-isotropic": Stage(functools.partial(search, "isotropic"), 80),
     "search-decaying": Stage(functools.partial(search, "decaying"), 100),
     "decide": Stage(decide, 100),
@@ -201,7 +234,7 @@ def decaying(count: int, seed: int) -> NDArray[np.float32]:
     return isotropic(count, seed) * np.float32(0.95) ** np.arange(DIMENSION, dtype=np.float32)
 
 
-VECTORS = {"isotropic": isotropic, "decaying": decaying}
+VECTORS: dict[str, Vectors] = {"isotropic": isotropic, "decaying": decaying}
 
 
 def make_scene(folder: Path) -> None:
