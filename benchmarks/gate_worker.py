@@ -137,7 +137,7 @@ def scan(scene: Scene) -> Action:  # noqa: ARG001 - as the other stages
 
 def prefix(scene: Scene) -> Action:  # noqa: ARG001
     """Prefixes leave few rows to scan: that of the prefixes, with the query's projection, is most of it."""
-    return _kernel(decaying, 8192, k=1, width=64)
+    return _kernel(decaying, 16384, k=1, width=64)
 
 
 def rescore(scene: Scene) -> Action:  # noqa: ARG001
@@ -212,7 +212,7 @@ STAGES = {
     "resize": Stage(resize, 150),
     "encode": Stage(encode, 10),
     "scan": Stage(scan, 200),
-    "prefix": Stage(prefix, 300),
+    "prefix": Stage(prefix, 200),
     "rescore": Stage(rescore, 60),
     "search-isotropic": Stage(functools.partial(search, "isotropic"), 80),
     "search-decaying": Stage(functools.partial(search, "decaying"), 100),
