@@ -92,7 +92,7 @@ def table(stages: Sequence[Judged]) -> str:
     """Lines of text. Ratios of repeats that don't count are in brackets."""
     most = max((len(each.repeats) for each in stages), default=0)
     wide = max(13, 8 * most)
-    lines = [f"{'stage':17}{'base ms':>9}{'head ms':>9}  {'head / base':{wide}}{'base / base':{wide}}verdict"]
+    lines = [f"{'stage':17}{'base us':>9}{'head us':>9}  {'head / base':{wide}}{'base / base':{wide}}verdict"]
     for each in stages:
         line = f"{each.stage:17}"
         if each.repeats:
@@ -101,7 +101,7 @@ def table(stages: Sequence[Judged]) -> str:
             head_ms = min(repeat.head_ms for repeat in counting)
             ratios = "".join(_cell(repeat.ratio, repeat.counts) for repeat in each.repeats)
             controls = "".join(_cell(repeat.control, repeat.counts) for repeat in each.repeats)
-            line += f"{_ms(base_ms):>9}{_ms(head_ms):>9}  {ratios:{wide}}{controls:{wide}}"
+            line += f"{_us(base_ms):>9}{_us(head_ms):>9}  {ratios:{wide}}{controls:{wide}}"
         else:
             line += " " * (20 + 2 * wide)
         lines.append(f"{line}{each.verdict}{': ' if each.reason else ''}{each.reason}")
@@ -112,5 +112,5 @@ def _cell(ratio: float, counts: bool) -> str:
     return f"{f'{ratio:.3f}' if counts else f'({ratio:.2f})':8}"
 
 
-def _ms(value: float) -> str:
-    return f"{value:.4g}" if value < 1 else f"{value:.2f}"
+def _us(ms: float) -> str:
+    return f"{1e3 * ms:,.0f}" if ms >= 1 else f"{1e3 * ms:.4g}"

@@ -73,7 +73,7 @@ def test_exit_codes() -> None:
 def test_the_table_shows_each_repeat_and_brackets_what_does_not_count() -> None:
     text = table([judge("detect", [SLOW, NOISY, SLOW], 3, {}), Judged("stream", "not in base", "no such thing")])
     head, detect, stream = text.splitlines()
-    assert " ".join(detect.split()) == "detect 10.00 11.60 1.160 (1.00) 1.160 0.950 (1.15) 0.950 slower"
+    assert " ".join(detect.split()) == "detect 10,000 11,600 1.160 (1.00) 1.160 0.950 (1.15) 0.950 slower"
     assert head.index("verdict") == detect.index("slower") == stream.index("not in base: no such thing")
 
 
