@@ -1,22 +1,25 @@
 """Cards under different ids whose pictures are the same, or nearly so: found when they are written, never merged.
 
-Each new row is compared with the whole catalog. With unit vectors split into a short part and the rest,
-``a . b <= a1 . b1 + |a2| |b2|`` (Cauchy-Schwarz), so that the short parts tell which pairs can't be close; the cosine
-of what remains is computed in double precision. In the catalog's basis the short part holds most of a vector.
+With unit vectors split into a short part and the rest, ``a . b <= a1 . b1 + |a2| |b2|`` (Cauchy-Schwarz): the product
+of two points ``(a1, |a2|)``, which are unit vectors themselves. `cardrec.neighbours` says which of these may
+have a product that large; of those it is computed, and of what remains the cosine, in double precision. In the
+catalog's basis the short part holds most of a vector.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from cardrec.errors import InputError
+from cardrec.neighbours import groups
 from cardrec.pruning import Basis, project
 from cardrec.twins import MOST_TWINS, TWINS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -32,11 +35,9 @@ EXACT = 1 - 1e-6
 differ by a few units in the last place, which moves the cosine by less than 1e-6."""
 
 _PARTNERS = 8  # reported for each row; the others show up as partners of these
-_ROWS = 256
-_COLUMNS = 8192  # rows that those are compared with at once: 8 MB of bounds
-_SHORT = 64  # coordinates, where the catalog has no basis
+_COLUMNS = 8192  # rows that a group is compared with at once: 8 MB of bounds
+_SHORT = 64  # coordinates at most
 _TINY = 1e-30
-_SLACK = 1e-4  # of a bound in single precision, beside what the basis lacks of orthonormal
 
 
 class Duplicate(NamedTuple):
@@ -93,20 +94,18 @@ def find_resemblances(
     """
     if near is not None:
         check_near(near)
-    comparison = _Comparison(snapshot, min(TWINS, TWINS if near is None else near))
+    comparison = _Comparison(snapshot, start, min(TWINS, TWINS if near is None else near))
     reported: dict[tuple[int, int], float] = {}
-    twins: set[tuple[int, int]] = set()
-    for first in range(start, snapshot.rows, _ROWS):
-        last = min(first + _ROWS, snapshot.rows)
-        close = comparison.close_to(first, last, last if near is None else snapshot.rows)
+    twins = [np.empty((0, 2), np.int64)]
+    for done, close in comparison.close(earlier=near is None):
         if near is not None:
             best = close.best(_PARTNERS, near)
             for (high, low), cosine in zip(best.pairs().tolist(), best.cosines.tolist(), strict=True):
                 reported[low, high] = cosine
-        twins.update(map(tuple, close.best(MOST_TWINS, TWINS).pairs().tolist()))
+        twins.append(close.best(MOST_TWINS, TWINS).pairs())
         if progress is not None:
-            progress(last - start, snapshot.rows - start)
-    return Resemblances(_named(snapshot, reported), np.array(sorted(twins), np.int64).reshape(-1, 2))
+            progress(done, snapshot.rows - start)
+    return Resemblances(_named(snapshot, reported), _distinct(np.concatenate(twins)))
 
 
 class _Close(NamedTuple):
@@ -136,37 +135,56 @@ def _ordered(parts: list[_Close]) -> _Close:
     return _Close(rows[order], others[order], cosines[order])
 
 
-class _Comparison:
-    """Finds the live rows of other cards whose cosine to some rows is at least ``least``."""
+def _distinct(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each once, ascending."""
+    base = pairs.max(initial=0) + 1
+    return np.column_stack(divmod(np.unique(pairs[:, 0] * base + pairs[:, 1]), base))
 
-    def __init__(self, snapshot: Snapshot, least: float) -> None:
+
+class _Comparison:
+    """Finds the live rows of other cards whose cosine to the rows from ``start`` on is at least ``least``."""
+
+    def __init__(self, snapshot: Snapshot, start: int, least: float) -> None:
         self._snapshot = snapshot
+        self._start = start
         self._least = least
-        self._live = snapshot.live_rows()
-        self._short = _short_parts(snapshot, self._live)
+        self._live, self._points, slack = _points(snapshot)
+        self._bound = least - slack
         self._cards = np.full(snapshot.rows, -1, np.int64)
         self._numbers: dict[str, int] = {}
 
-    def close_to(self, first: int, last: int, end: int) -> _Close:
-        """To the rows from ``first`` to ``last``, of each the best few, and none that is missing before ``end``."""
-        *mine, count = np.searchsorted(self._live, (first, last, end))
-        parts = [self._close_in(slice(*mine), low) for low in range(0, count, _COLUMNS)]
-        return _ordered([_NOTHING, *parts])
+    def close(self, *, earlier: bool) -> Iterator[tuple[int, _Close]]:
+        """Of group after group the best few close rows of each; and how many rows are done with.
 
-    def _close_in(self, mine: slice, low: int) -> _Close:
-        """Those among `_COLUMNS` live rows."""
-        bounds = self._short[mine] @ self._short[low : low + _COLUMNS].T
-        itself = np.arange(mine.start, mine.stop) - low
-        there = (itself >= 0) & (itself < bounds.shape[1])
-        bounds[np.flatnonzero(there), itself[there]] = -1.0
-        possible = bounds >= self._least - _SLACK
-        rows, others = self._live[mine][possible.any(axis=1)], self._live[low : low + _COLUMNS][possible.any(axis=0)]
-        if not len(rows):
+        With ``earlier`` a pair may be missed at its earlier row, where the later one is no longer in its block of
+        `_COLUMNS` rows: who wants to know it at one of the two is spared half of the work where little is pruned.
+        """
+        first = int(np.searchsorted(self._live, self._start))
+        done = self._snapshot.rows - self._start - (len(self._live) - first)
+        if done:  # removed, or damaged
+            yield done, _NOTHING
+        for members, others in groups(self._points, first, self._bound):
+            ends = (members // _COLUMNS + 1) * _COLUMNS if earlier else np.full(len(members), len(self._live))
+            count = int(np.searchsorted(others, ends[-1]))
+            parts = (others[low : min(low + _COLUMNS, count)] for low in range(0, count, _COLUMNS))
+            done += len(members)
+            yield done, _ordered([_NOTHING, *(self._close_among(members, part, ends) for part in parts)])
+
+    def _close_among(self, members: NDArray[np.int64], others: NDArray[np.int64], ends: NDArray[np.int64]) -> _Close:
+        """To the live rows with these numbers, among others before their ends."""
+        bounds = self._points[members] @ self._points[others].T
+        itself = np.minimum(np.searchsorted(others, members), len(others) - 1)
+        there = others[itself] == members
+        bounds[there, itself[there]] = -1.0
+        possible = bounds >= self._bound
+        if not possible.any():
             return _NOTHING
-        cosines = _cosines(self._snapshot.vectors(rows), self._snapshot.vectors(others))
-        apart = self._cards_of(rows)[:, None] != self._cards_of(others)
-        row, other = np.nonzero((cosines >= self._least) & apart)
-        found = _ordered([_Close(rows[row], others[other], cosines[row, other])])
+        mine, theirs = possible.any(axis=1), possible.any(axis=0)
+        rows, partners = self._live[members[mine]], self._live[others[theirs]]
+        cosines = _cosines(self._snapshot.vectors(rows), self._snapshot.vectors(partners))
+        wanted = (self._cards_of(rows)[:, None] != self._cards_of(partners)) & (others[theirs] < ends[mine, None])
+        row, partner = np.nonzero((cosines >= self._least) & wanted)
+        found = _ordered([_Close(rows[row], partners[partner], cosines[row, partner])])
         return found.best(max(_PARTNERS, MOST_TWINS), self._least)
 
     def _cards_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,18 +195,30 @@ class _Comparison:
         return self._cards[rows]
 
 
-def _short_parts(snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """For each row its first coordinates in the catalog's basis, and the length of the rest: a product is a bound."""
+def _points(snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+    """The live rows that are not damaged, the point of each, and by how much products may fall short of the cosines.
+
+    A point has the row's first coordinates in the catalog's basis, and the length of the rest.
+    """
+    rows = snapshot.live_rows()
     basis = snapshot.basis or Basis(np.eye(_SHORT, snapshot.manifest.dimension, dtype=np.float32), 0.0)
     shortened = basis._replace(vectors=basis.vectors[: min(_SHORT, snapshot.manifest.dimension)])
-    parts = np.empty((len(rows), len(shortened.vectors) + 1), np.float32)
+    points = np.empty((len(rows), len(shortened.vectors) + 1), np.float32)
     for first in range(0, len(rows), _COLUMNS):
         part = slice(first, first + _COLUMNS)
         vectors = snapshot.vectors(rows[part])
         with np.errstate(invalid="ignore", over="ignore"):  # of damaged rows, which resemble nothing
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
-            parts[part, :-1], parts[part, -1] = project(vectors, shortened)
-    return parts
+            coordinates, points[part, -1] = project(vectors, shortened)
+            points[part, :-1] = coordinates * math.sqrt(1 - basis.delta)
+    sound = np.isfinite(points).all(axis=1)
+    if not sound.all():
+        rows, points = rows[sound], points[sound]
+    # With Q the basis, M = 1 - (1 - delta) Q^T Q has no negative eigenvalue and a rest is at least sqrt(a . M a), so
+    # Cauchy-Schwarz for M holds however far Q is from orthonormal. Each rounding to float32 is by 2^-24: a length of d
+    # coordinates takes (d + 2) / 2, the division by it 1, a point 2, all twice; a product of k takes k; 4 are to spare.
+    slack = (snapshot.manifest.dimension + points.shape[1] + 12) * 2.0**-24
+    return rows, points, slack
 
 
 def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -231,7 +231,7 @@ def test_several_blocks_of_rows_and_columns(tmp_path: Path, monkeypatch: pytest.
     with made(tmp_path / "c", [str(n) for n in range(230)], vectors) as catalog:
         catalog.remove(["3", "17", "80"])
         whole = find_resemblances(catalog.snapshot(), near=0.9)
-        monkeypatch.setattr("cardrec.duplicates._ROWS", 7)
+        monkeypatch.setattr("cardrec.neighbours._MEMBERS", 7)
         monkeypatch.setattr("cardrec.duplicates._COLUMNS", 16)
         parts = find_resemblances(catalog.snapshot(), near=0.9)
         assert parts.duplicates == whole.duplicates
