@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from benchmarks.peers_data import isotropic, real_like
 from benchmarks.scaling_timing import Timed, in_turn, stages, whole
-from cardrec import Catalog, Recognizer, changes
+from cardrec import Catalog, Recognizer
 from cardrec.bench import camera_frame
 from cardrec.embed import Embedder, open_encoder
 from cardrec.encode import Encoder
-from cardrec.ingest import write_vectors
-from cardrec.manifest import Manifest
 from cardrec.model import Model
 from cardrec.recognizer import DEMO_CATALOG
 from cardrec.samples import known_sample
@@ -97,10 +95,7 @@ def shown_card() -> str:
 
 
 def catalog_of(kind: str, size: int, model: Model, folder: Path) -> Path:
-    """The catalog of that kind and size, written if it is not there; its rows go through a file, not through memory.
-
-    Rows of chance are not compared with one another for twins, of which there are none: of a million that takes hours.
-    """
+    """The catalog of that kind and size, written if it is not there; its rows go through a file, not through memory."""
     path = folder / f"{kind.replace(' ', '-')}-{size}-{model.fingerprint[:12]}.cardrec"
     if path.exists():
         return path
@@ -113,14 +108,15 @@ def catalog_of(kind: str, size: int, model: Model, folder: Path) -> Path:
         file[begun : begun + len(chunk)] = chunk
         begun += len(chunk)
     ids = ids[:size] + [f"other-{row}" for row in range(len(ids), size)]
-    manifest = Manifest(model.fingerprint, model.preprocessing_hash, model.dimension, "float32", calibration)
-    changes.create(
+    Catalog.from_vectors(
         beside,
-        manifest,
+        ids,
+        file,
+        fingerprint=model.fingerprint,
+        preprocessing_hash=model.preprocessing_hash,
         overwrite=True,
-        fill=lambda writer: write_vectors(writer, ids, file, None, "error"),
-        compare=lambda *_: np.empty((0, 2), np.int64),
-    )
+        calibration=calibration,
+    ).close()
     scratch.unlink()
     beside.rename(path)
     return path
