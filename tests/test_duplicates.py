@@ -119,7 +119,7 @@ def test_all_cosines_say_the_same(seed: int, count: int, dimension: int, near: f
         basis = orthonormal(np.linalg.qr(rng.normal(size=(100, 80)))[0].T.astype(np.float32))
     rows = Rows(vectors, ids, frozenset(some.tolist()) if what == "removed" else frozenset(), basis)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_FEWEST", 2)
+        patch.setattr(neighbours, "_FEWEST", 5)
         patch.setattr(neighbours, "_MEMBERS", 20)
         if rng.random() < 0.5:
             patch.setattr(neighbours, "_WORTHWHILE", 2.0)

@@ -56,7 +56,7 @@ def test_none_is_missed(seed: int, count: int, dimension: int, least: float, lat
     rng = np.random.default_rng(seed)
     points = clustered(count, dimension, rng.choice([0, 0.01, 0.1, 10]), rng)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_FEWEST", 2)
+        patch.setattr(neighbours, "_FEWEST", 5)
         patch.setattr(neighbours, "_WORTHWHILE", 2.0)  # however little it saves
         patch.setattr(neighbours, "_CELLS", 3)
         patch.setattr(neighbours, "_CHUNK", 50)
@@ -103,6 +103,15 @@ def test_where_nothing_is_saved_all_are_compared_at_once() -> None:
     assert all(len(others) == 1500 for _, others in found)
     same = np.broadcast_to(points[:1], (1500, 65))
     assert [len(members) for members, _ in groups(same, 0, 0.999)] == [256] * 5 + [220]
+
+
+@pytest.mark.parametrize("dimension", [5, 65, 200])
+@pytest.mark.parametrize("least", [0.7, 0.98, 0.999])
+def test_division_is_given_up_where_more_than_a_quarter_is_left(dimension: int, least: float) -> None:
+    """By an estimate, so that it may be a little more; half is left of 200 dimensions at 0.98."""
+    points = unit(np.random.default_rng(5).normal(size=(12_000, dimension)))
+    share = compared(points, least) / 12_000**2
+    assert share < 0.3 or share == 1
 
 
 def test_some_points_that_are_all_the_same() -> None:
