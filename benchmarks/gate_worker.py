@@ -6,7 +6,8 @@ answers a line of JSON that says what it is, then one for each line on stdin, wh
 shortest of some calls. SCENE and CATALOGS are made by `--make-scene` and `--make-catalogs` instead of `--core`.
 
 One file for both sides, old commits among them: it needs the standard library, NumPy, and of cardrec what is public or
-as old as its stages. A stage that a version can't do is answered with the reason, `{"missing": "..."}`.
+as old as its stages; `scan`, `prefix` and `rescore` use `cardrec.search` and `cardrec.pruning`. A stage that a
+version can't do is answered with the reason, `{"missing": "..."}`.
 """
 
 from __future__ import annotations
@@ -131,12 +132,12 @@ def search(kind: str, scene: Scene) -> Action:
 
 
 def scan(scene: Scene) -> Action:  # noqa: ARG001 - as the other stages
-    """Nothing is pruned and one row scored: the scan of int8 codes, of a matrix that stays in the cache."""
+    """Nothing is pruned and few rows are scored: the scan of int8 codes, of a matrix that stays in the cache."""
     return _kernel(isotropic, 2048, k=1)
 
 
 def prefix(scene: Scene) -> Action:  # noqa: ARG001
-    """Prefixes leave few rows to scan: that of the prefixes, with the query's projection, is most of it."""
+    """Prefixes leave few rows: reading the prefixes, and projecting the query, are most of it."""
     return _kernel(decaying, 16384, k=1, width=64)
 
 
@@ -146,12 +147,14 @@ def rescore(scene: Scene) -> Action:  # noqa: ARG001
 
 
 def _kernel(vectors: Vectors, rows: int, *, k: int, width: int = 0) -> Action:
-    """A search without catalog or ids, of which one kernel takes most; `width` coordinates are the prefix."""
+    """A search without catalog or ids, of which one kernel takes a large part; `width` coordinates are the prefix."""
     from cardrec.pruning import Basis
     from cardrec.search import Matrix, quantise
 
     basis = Basis(np.eye(width, DIMENSION, dtype=np.float32), 0.0) if width else None
-    matrix = Matrix([quantise(vectors(rows, 0), basis)], basis=basis)
+    stored = vectors(rows, 0)
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    matrix = Matrix([quantise(stored, basis)], basis=basis)
     queries = vectors(TOGETHER, 1)
     return timed(lambda: matrix.search(queries, k=k), TOGETHER)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,18 +124,16 @@ def catalog_of(kind: str, size: int, model: Model, folder: Path) -> Path:
 
 def measure_catalogs(plan: Plan, model: Model, folder: Path) -> Rows:
     """One card, max_cards=1: identify in catalogs of each kind and size."""
-    frame, found = camera_frame(), []
+    frame = camera_frame()
     encoder = open_encoder(model, backend="onnx", threads=1)
-    for kind in KINDS:
-        with ExitStack() as stack:
-            actions: dict[Any, Callable[[], Timed]] = {}
-            for size in plan.sizes:
-                catalog = stack.enter_context(Catalog.open(catalog_of(kind, size, model, folder)))
-                recognizer = stack.enter_context(Recognizer(catalog, encoder=encoder))
-                actions[size] = lambda r=recognizer: stages(r.identify(frame))  # type: ignore[misc]
-            for size, taken in in_turn(actions, plan.rounds).items():
-                found.append({"kind": kind, "cards": size} | taken)
-    return found
+    with ExitStack() as stack:
+        actions: dict[Any, Callable[[], Timed]] = {}
+        for kind, size in product(KINDS, plan.sizes):
+            catalog = stack.enter_context(Catalog.open(catalog_of(kind, size, model, folder)))
+            recognizer = stack.enter_context(Recognizer(catalog, encoder=encoder))
+            actions[kind, size] = lambda r=recognizer: stages(r.identify(frame))  # type: ignore[misc]
+        taken = in_turn(actions, plan.rounds)
+    return [{"kind": kind, "cards": size} | each for (kind, size), each in taken.items()]
 
 
 def frames_of(count: int, plan: Plan) -> list[Picture]:

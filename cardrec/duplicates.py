@@ -225,7 +225,8 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
     """Rounded, so that equal rows have equal cosines, in whatever order a product was summed."""
     left, right = (each.astype(np.float64) for each in (a, b))
     lengths = np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1))
-    return np.minimum(1.0, np.round(left @ right.T / lengths, 12))
+    with np.errstate(invalid="ignore"):  # of a damaged row of zeros
+        return np.minimum(1.0, np.round(left @ right.T / lengths, 12))
 
 
 def _named(snapshot: Snapshot, pairs: dict[tuple[int, int], float]) -> list[Duplicate]:

@@ -24,7 +24,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Places: TypeAlias = NDArray[np.int64]
 
 _FEWEST = 1024  # fewer points are compared with all
-_CENTRES = 4  # times the square root of the points that are to be compared: 1,265 for 100,000
+_CENTRES = 4  # times the square root of the points that are to be compared: 1,264 for 100,000
 _MOST_CENTRES = 4096  # whose distances from one another take 64 MB
 _SAMPLED = 20  # points for each centre; from four fifths its place is learnt
 _ROUNDS = 3
@@ -52,7 +52,7 @@ def groups(points: Floats, first: int, least: float) -> Iterator[Group]:
         least: the product, as it is without rounding.
     """
     division = _divide(points, len(points) - first, least)
-    own, best = division.nearest(points)
+    own, best = _nearest(points, division.centres)
     order = first + np.argsort(own[first:], kind="stable")
     cells, begins = np.unique(own[order], return_index=True)
     members = np.split(order, begins[1:])
@@ -65,34 +65,23 @@ def groups(points: Floats, first: int, least: float) -> Iterator[Group]:
 
 
 class _Division(NamedTuple):
-    """The centres of the cells.
+    """The cells.
 
     Attributes:
         centres: (c, k).
-        halves: (c,) half of their squared lengths.
         limits: (c, c): by how much a point's score with its own centre may exceed that with another one, if a point of
             the other's cell is within reach.
     """
 
     centres: Floats
-    halves: Floats
     limits: Floats
-
-    def nearest(self, points: Floats) -> tuple[NDArray[np.intp], Floats]:
-        """Of each point the number of its centre, and its score with that."""
-        own, best = np.empty(len(points), np.intp), np.empty(len(points), np.float32)
-        for part in _parts(len(points)):
-            scores = points[part] @ self.centres.T - self.halves
-            own[part], best[part] = scores.argmax(axis=1), scores.max(axis=1)
-        return own, best
 
     def near(self, cells: NDArray[np.intp], points: Floats, own: NDArray[np.intp], best: Floats) -> NDArray[np.bool_]:
         """(cells, n): whether a point may be within reach of one in a cell; of those in the cell itself it is true."""
-        centres, halves, limits = self.centres[cells], self.halves[cells, None], self.limits[cells]
+        centres, limits = self.centres[cells], self.limits[cells]
         found = np.empty((len(cells), len(points)), np.bool_)
         for part in _parts(len(points)):
-            scores = centres @ points[part].T - halves
-            found[:, part] = best[part] - scores <= limits[:, own[part]]
+            found[:, part] = best[part] - _scores(points[part], centres).T <= limits[:, own[part]]
         return found
 
 
@@ -100,47 +89,65 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(begin, min(begin + _CHUNK, count)) for begin in range(0, count, _CHUNK))
 
 
+def _scores(points: Floats, centres: Floats) -> Floats:
+    """(n, c)."""
+    return points @ centres.T - (_squares(centres) / 2).astype(np.float32)
+
+
+def _squares(centres: Floats) -> NDArray[np.float64]:
+    return np.asarray(np.einsum("ij,ij->i", centres, centres, dtype=np.float64))
+
+
+def _nearest(points: Floats, centres: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Of each point the number of its centre, and its score with that."""
+    own, best = np.empty(len(points), np.intp), np.empty(len(points), np.float32)
+    for part in _parts(len(points)):
+        scores = _scores(points[part], centres)
+        own[part], best[part] = scores.argmax(axis=1), scores.max(axis=1)
+    return own, best
+
+
 def _divide(points: Floats, count: int, least: float) -> _Division:
     """Cells for comparing ``count`` of the points with all: one, if they are few or if division would not help."""
-    longest = float(np.einsum("ij,ij->i", points, points, dtype=np.float64).max(initial=0))
+    longest = float(_squares(points).max(initial=0))
     reach = math.sqrt(max(0.0, 2 * (longest - least)))
-    whole = _division(points[:1], reach, longest)
-    if count < _FEWEST:
-        return whole
-    rng = np.random.default_rng(0)
-    centres = min(int(_CENTRES * math.sqrt(count)), _MOST_CENTRES)
-    chosen = rng.choice(len(points), min(_SAMPLED * centres, len(points)), replace=False)
-    sample, others = np.split(points[chosen], [len(chosen) * 4 // 5])
-    division = _division(sample[:centres], reach, longest)
-    for _ in range(_ROUNDS):
-        division = _division(_centred(sample, division), reach, longest)
-    return division if _share(others[:_ESTIMATED], sample, division) < _WORTHWHILE else whole
+    if count >= _FEWEST:
+        rng = np.random.default_rng(0)
+        wanted = min(int(_CENTRES * math.sqrt(count)), _MOST_CENTRES)
+        chosen = rng.choice(len(points), min(_SAMPLED * wanted, len(points)), replace=False)
+        sample, others = np.split(points[chosen], [len(chosen) * 4 // 5])
+        centres = sample[:wanted]
+        for _ in range(_ROUNDS):
+            centres = _centred(sample, centres)
+        division = _Division(centres, _limits(centres, reach, longest))
+        if _share(others[:_ESTIMATED], sample, division) < _WORTHWHILE:
+            return division
+    return _Division(points[:1], _limits(points[:1], reach, longest))
 
 
-def _division(centres: Floats, reach: float, longest: float) -> _Division:
-    """With limits that outweigh the rounding of scores; ``longest`` is the greatest squared length of a point.
+def _limits(centres: Floats, reach: float, longest: float) -> Floats:
+    """Limits that outweigh the rounding of scores; ``longest`` is the greatest squared length of a point.
 
     A score of k coordinates is off by less than (k + 3) 2^-24 L^2, L the greatest length of a point or centre: k + 1 of
     the product, 2 of half a square and its subtraction. Four scores take part: the two of the point, and those two of
     the point beyond that made the other centre its nearest. Where the squared distance of two centres cancels, in
     doubles, 1e-12 L^2 is more than is lost.
     """
-    wide = centres.astype(np.float64)
-    squares = np.einsum("ij,ij->i", wide, wide)
+    wide, squares = centres.astype(np.float64), _squares(centres)
     longest = max(longest, squares.max(initial=0))
     apart = np.maximum(squares[:, None] + squares - 2 * (wide @ wide.T), 0)
     limits = reach * np.sqrt(apart + 1e-12 * longest) + 4 * (centres.shape[1] + 3) * _UNIT * longest
-    return _Division(centres, (squares / 2).astype(np.float32), (limits * (1 + 4 * _UNIT)).astype(np.float32))
+    return np.asarray(limits * (1 + 4 * _UNIT), np.float32)
 
 
-def _centred(sample: Floats, division: _Division) -> Floats:
+def _centred(sample: Floats, centres: Floats) -> Floats:
     """Each centre in the middle of its points; one without stays."""
-    own, _ = division.nearest(sample)
+    own, _ = _nearest(sample, centres)
     order = np.argsort(own, kind="stable")
     cells, begins, sizes = np.unique(own[order], return_index=True, return_counts=True)
-    centres = division.centres.copy()
-    centres[cells] = np.add.reduceat(sample[order], begins) / sizes[:, None].astype(np.float32)
-    return centres
+    moved = centres.copy()
+    moved[cells] = np.add.reduceat(sample[order], begins) / sizes[:, None].astype(np.float32)
+    return moved
 
 
 def _share(points: Floats, sample: Floats, division: _Division) -> float:
@@ -148,7 +155,7 @@ def _share(points: Floats, sample: Floats, division: _Division) -> float:
 
     The centres were learnt from the sample, whose points are nearer to them than others are.
     """
-    own, best = division.nearest(points)
-    sizes = np.bincount(division.nearest(sample)[0], minlength=len(division.centres))
-    near = best[:, None] - (points @ division.centres.T - division.halves) <= division.limits[own]
+    own, best = _nearest(points, division.centres)
+    sizes = np.bincount(_nearest(sample, division.centres)[0], minlength=len(division.centres))
+    near = best[:, None] - _scores(points, division.centres) <= division.limits[own]
     return float((near @ sizes).mean() / len(sample))

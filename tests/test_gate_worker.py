@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from benchmarks import gate_worker
@@ -9,13 +11,15 @@ from benchmarks.gate_worker import STAGES, Scene
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("scene")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate_worker, "CARDS", 300)
         gate_worker.make_scene(folder)
         gate_worker.make_catalogs(folder)
-    return Scene(folder, folder)
+    made = Scene(folder, folder)
+    yield made
+    made.recognizer.close()
 
 
 @pytest.mark.parametrize("stage", STAGES)
