@@ -46,11 +46,16 @@ def test_single_steps_and_callgrind_agree_whatever_the_environment(monkeypatch: 
     program = driver()
     tier = "avx2" if counts.processor_has("avx2") else "scalar"
     kernels = ("prefix", "rescore_f32")  # the quickest: each step is a signal
-    stepped = counting.by_steps(program, [tier], kernels)
+    stepped = inside(counting.by_steps(program, [tier], kernels))
     assert sorted(stepped) == sorted(kernels)
     for environment in ("", "x" * 3001):
         monkeypatch.setenv("CARDREC_TEST_PADDING", environment)
-        assert counting.by_callgrind(program, [tier], kernels) == stepped
+        assert inside(counting.by_callgrind(program, [tier], kernels)) == stepped
+
+
+def inside(found: counting.Counts) -> dict[str, dict[str, int]]:
+    """What is counted; libc does with AVX-512, which valgrind hides from it, in other instructions what is left out."""
+    return {kernel: {tier: each.inside for tier, each in tiers.items()} for kernel, tiers in found.items()}
 
 
 def test_qemus_log_is_counted_as_single_steps_are() -> None:
