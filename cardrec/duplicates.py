@@ -105,7 +105,7 @@ def find_resemblances(
         twins.append(close.best(MOST_TWINS, TWINS).pairs())
         if progress is not None:
             progress(done, snapshot.rows - start)
-    return Resemblances(_named(snapshot, reported), _distinct(np.concatenate(twins)))
+    return Resemblances(_named(snapshot, reported), np.unique(np.concatenate(twins), axis=0))
 
 
 class _Close(NamedTuple):
@@ -135,12 +135,6 @@ def _ordered(parts: list[_Close]) -> _Close:
     return _Close(rows[order], others[order], cosines[order])
 
 
-def _distinct(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each once, ascending."""
-    base = pairs.max(initial=0) + 1
-    return np.column_stack(divmod(np.unique(pairs[:, 0] * base + pairs[:, 1]), base))
-
-
 class _Comparison:
     """Finds the live rows of other cards whose cosine to the rows from ``start`` on is at least ``least``."""
 
@@ -166,7 +160,7 @@ class _Comparison:
         for members, others in groups(self._points, first, self._bound):
             ends = (members // _COLUMNS + 1) * _COLUMNS if earlier else np.full(len(members), len(self._live))
             count = int(np.searchsorted(others, ends[-1]))
-            parts = (others[low : min(low + _COLUMNS, count)] for low in range(0, count, _COLUMNS))
+            parts = np.split(others[:count], range(_COLUMNS, count, _COLUMNS))
             done += len(members)
             yield done, _ordered([_NOTHING, *(self._close_among(members, part, ends) for part in parts)])
 

@@ -79,30 +79,33 @@ class _Division(NamedTuple):
     def near(self, cells: NDArray[np.intp], points: Floats, own: NDArray[np.intp], best: Floats) -> NDArray[np.bool_]:
         """(cells, n): whether a point may be within reach of one in a cell; of those in the cell itself it is true."""
         centres, limits = self.centres[cells], self.limits[cells]
+        halves = _halves(centres)
         found = np.empty((len(cells), len(points)), np.bool_)
         for part in _parts(len(points)):
-            found[:, part] = best[part] - _scores(points[part], centres).T <= limits[:, own[part]]
+            scores = points[part] @ centres.T - halves
+            found[:, part] = best[part] - scores.T <= limits[:, own[part]]
         return found
 
 
 def _parts(count: int) -> Iterator[slice]:
-    return (slice(begin, min(begin + _CHUNK, count)) for begin in range(0, count, _CHUNK))
+    return (slice(begin, begin + _CHUNK) for begin in range(0, count, _CHUNK))
 
 
-def _scores(points: Floats, centres: Floats) -> Floats:
-    """(n, c)."""
-    return points @ centres.T - (_squares(centres) / 2).astype(np.float32)
+def _squares(vectors: Floats) -> NDArray[np.float64]:
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
 
 
-def _squares(centres: Floats) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("ij,ij->i", centres, centres, dtype=np.float64))
+def _halves(centres: Floats) -> Floats:
+    """What is taken off a point's product with each centre to make its score."""
+    return (_squares(centres) / 2).astype(np.float32)
 
 
 def _nearest(points: Floats, centres: Floats) -> tuple[NDArray[np.intp], Floats]:
     """Of each point the number of its centre, and its score with that."""
     own, best = np.empty(len(points), np.intp), np.empty(len(points), np.float32)
+    halves = _halves(centres)
     for part in _parts(len(points)):
-        scores = _scores(points[part], centres)
+        scores = points[part] @ centres.T - halves
         own[part], best[part] = scores.argmax(axis=1), scores.max(axis=1)
     return own, best
 
@@ -157,5 +160,6 @@ def _share(points: Floats, sample: Floats, division: _Division) -> float:
     """
     own, best = _nearest(points, division.centres)
     sizes = np.bincount(_nearest(sample, division.centres)[0], minlength=len(division.centres))
-    near = best[:, None] - _scores(points, division.centres) <= division.limits[own]
+    scores = points @ division.centres.T - _halves(division.centres)
+    near = best[:, None] - scores <= division.limits[own]
     return float((near @ sizes).mean() / len(sample))
